@@ -1,0 +1,18 @@
+"""Automatic image and video colorization whose every model can be traced, verified and rebuilt."""
+
+import os
+
+__version__ = "0.1.0"
+
+# Set before any of these libraries is imported; a user's own choice stands.
+for _name, _value in {
+    "DO_NOT_TRACK": "true",
+    "DVC_NO_ANALYTICS": "1",
+    "GX_ANALYTICS_ENABLED": "false",
+    "LITDATA_DISABLE_VERSION_CHECK": "1",
+    "LITDATA_DISABLE_TELEMETRY": "1",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "NO_ALBUMENTATIONS_UPDATE": "1",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+}.items():
+    os.environ.setdefault(_name, _value)

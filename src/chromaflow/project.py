@@ -1,0 +1,110 @@
+"""Where everything lies in a checkout: the only module that knows a path."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from chromaflow.errors import UserError
+
+SPLITS = ("train", "validation", "test")
+
+
+@dataclass(frozen=True)
+class Project:
+    """The paths of one checkout.
+
+    Args:
+        root: The folder that holds `params.yaml` and `dvc.yaml`.
+    """
+
+    root: Path
+
+    @classmethod
+    def find(cls, start: Path | None = None) -> "Project":
+        """Find the checkout that holds the current folder.
+
+        Raises:
+            UserError: No folder from here upwards holds `params.yaml` and `dvc.yaml`.
+        """
+        start = (start or Path.cwd()).resolve()
+        for folder in (start, *start.parents):
+            if (folder / "dvc.yaml").is_file() and (folder / "params.yaml").is_file():
+                return cls(folder)
+        raise UserError(
+            f"{start} is not inside a chromaflow checkout: no dvc.yaml with a params.yaml beside it.",
+            "cd into your clone of chromaflow and run the command again",
+        )
+
+    @property
+    def params(self) -> Path:
+        """The settings of this checkout."""
+        return self.root / "params.yaml"
+
+    @property
+    def configs(self) -> Path:
+        """The presets."""
+        return self.root / "configs"
+
+    @property
+    def raw(self) -> Path:
+        """The raw snapshot: `<source>/*.tar` and `manifest.parquet`."""
+        return self.root / "data" / "raw"
+
+    @property
+    def raw_record(self) -> Path:
+        """The DVC record of the raw snapshot."""
+        return self.root / "data.dvc"
+
+    @property
+    def validated(self) -> Path:
+        """`manifest.parquet` with splits, `quarantine.parquet`, `validation.json`."""
+        return self.root / "data" / "validated"
+
+    @property
+    def lab(self) -> Path:
+        """One folder of Lab shards a split, and `statistics.json`."""
+        return self.root / "data" / "lab"
+
+    @property
+    def candidate(self) -> Path:
+        """The model folder that training writes: `model.json`, `weights.safetensors`."""
+        return self.root / "models" / "candidate"
+
+    @property
+    def training_report(self) -> Path:
+        """`curves.csv` and `summary.json` of the training."""
+        return self.root / "reports" / "training"
+
+    @property
+    def evaluation(self) -> Path:
+        """`metrics.json`, `per_image.csv` and `pictures/` of the evaluation."""
+        return self.root / "reports" / "evaluation"
+
+    @property
+    def data_docs(self) -> Path:
+        """The Data Docs of Great Expectations, a static site."""
+        return self.root / "reports" / "data-docs"
+
+    @property
+    def page(self) -> Path:
+        """The report of the last run, one HTML file."""
+        return self.root / "reports" / "index.html"
+
+    @property
+    def lock(self) -> Path:
+        """The pinned environment."""
+        return self.root / "requirements.lock"
+
+    @property
+    def state(self) -> Path:
+        """What belongs to this machine alone: checkpoints, local servers and their databases."""
+        return self.root / ".chromaflow"
+
+    @property
+    def checkpoints(self) -> Path:
+        """Unfinished trainings, one folder a fingerprint."""
+        return self.state / "training"
+
+    @property
+    def ledger(self) -> Path:
+        """The decisions of promotion, one JSON line each, chained by hash."""
+        return self.state / "ledger.jsonl"

@@ -1,0 +1,362 @@
+"""Typed settings, read from `params.yaml`; the only place that knows a default."""
+
+import difflib
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ByteSize, ConfigDict, Field, ValidationError
+
+from chromaflow import files
+from chromaflow.errors import SettingsError
+from chromaflow.project import Project
+
+_SECONDS = {"s": 1.0, "min": 60.0, "h": 3600.0}
+
+
+def _parse_duration(value: object) -> object:
+    if not isinstance(value, str):
+        raise ValueError("a duration needs a unit, such as '30s', '5min' or '1h'")
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([a-zA-Z]*)\s*", value)
+    if match is None:
+        raise ValueError(f"'{value}' is no duration; write it like '30s', '5min' or '1h'")
+    number, unit = match.groups()
+    if unit not in _SECONDS:
+        raise ValueError(f"unknown unit of time '{unit}'; the units are s, min and h")
+    return float(number) * _SECONDS[unit]
+
+
+def _parse_size(value: object) -> object:
+    if not isinstance(value, str) or value.strip().isdigit():
+        raise ValueError("a size needs a unit, such as '64MiB' or '500kB'")
+    try:
+        return ByteSize._validate(value, None)  # type: ignore[arg-type]
+    except Exception as error:
+        raise ValueError(
+            f"'{value}' is no size; write it like '64MiB' or '500kB' (kB, MB, GB, KiB, MiB, GiB)"
+        ) from error
+
+
+Seconds = Annotated[float, BeforeValidator(_parse_duration)]
+Bytes = Annotated[int, BeforeValidator(_parse_size)]
+Share = Annotated[float, Field(ge=0, lt=1)]
+Port = Annotated[int, Field(ge=1, le=65535)]
+
+
+class _Group(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+
+
+class Source(_Group):
+    """Where the images come from."""
+
+    name: Literal["sample", "folder", "cvcl"] = Field(
+        "sample", description="sample (photographs of scikit-image), folder or cvcl"
+    )
+    folder: str = Field("", description="folder: the folder of your own photographs")
+    archive: str = Field("", description="cvcl: the published zip archive, already on disk")
+    categories: list[str] = Field([], description="cvcl: the categories to take; empty takes all")
+    license: str = Field("unknown", description="folder: the license of your photographs")
+    tile: int = Field(128, ge=32, description="sample: side of a tile, pixels")
+    shard_images: int = Field(256, ge=1, description="images in one raw shard, at most")
+    max_pixels: int = Field(
+        100_000_000, ge=1, description="a larger picture is taken for a decompression bomb"
+    )
+
+
+class Quality(_Group):
+    """What an image must be to enter training; the rest goes to quarantine with its reasons."""
+
+    min_side: int = Field(64, ge=1, description="shorter side, pixels")
+    max_aspect: float = Field(4.0, ge=1, description="longer side over shorter side")
+    min_chroma: float = Field(
+        3.0, ge=0, description="mean chroma, CIE Lab units; below it an image is grey"
+    )
+    min_chroma_spread: float = Field(
+        2.5, ge=0, description="standard deviation of chroma; below it an image is tinted or sepia"
+    )
+    duplicate_distance: int = Field(
+        4, ge=0, le=16, description="bits of 64 by which the perceptual hashes of near-duplicates differ"
+    )
+    min_images: int = Field(8, ge=1, description="accepted images that the table must hold")
+
+
+class Split(_Group):
+    """Which image trains and which one judges; near-duplicates always go together."""
+
+    train: int = Field(0, ge=0, description="images that train, exactly; 0 takes the shares below")
+    validation: Share = Field(0.1, description="share of the images held out while training")
+    test: Share = Field(0.15, description="share of the images held out for evaluation")
+    salt: str = Field("chromaflow", description="another text gives another split")
+
+
+class Preprocess(_Group):
+    """How photographs become Lab shards."""
+
+    size: int = Field(256, ge=32, description="shorter side of a stored image, pixels")
+    shard_size: Bytes = Field("64MiB", validate_default=True, description="largest Lab shard")
+
+
+class Model(_Group):
+    """The network and the codebook."""
+
+    network: str = Field("efficientnet_lite0", description="a network of chromaflow.models")
+    codebook: str = Field("grid313", description="a codebook of chromaflow.color")
+    width: int = Field(128, ge=8, description="channels of the decoder")
+    pretrained: bool = Field(True, description="start from the published weights of the encoder")
+    temperature: float = Field(
+        0.38, gt=0, le=1, description="of the annealed mean; 0.38 as published by Zhang et al. 2016"
+    )
+
+
+class Training(_Group):
+    """How the network learns; whatever is here may change the weights."""
+
+    loss: str = Field("cross_entropy", description="a loss of chromaflow.training.losses")
+    rebalance: float = Field(
+        0.5, ge=0, le=1, description="share of the uniform in the prior; 1 weighs all colors alike"
+    )
+    steps: int = Field(1000, ge=1, description="optimizer steps")
+    batch: int = Field(16, ge=1, description="images a step and device")
+    accumulate: int = Field(1, ge=1, description="batches an optimizer step")
+    crop: int = Field(128, ge=32, description="side of the random crop, pixels, a multiple of 32")
+    learning_rate: float = Field(1e-3, gt=0, description="peak of AdamW's one-cycle schedule")
+    encoder_rate: float = Field(
+        0.3, ge=0, description="the pretrained encoder's learning rate over the decoder's"
+    )
+    warmup: Share = Field(0.1, description="share of the steps in which the learning rate rises")
+    weight_decay: float = Field(1e-2, ge=0, description="of AdamW")
+    clip: float = Field(1.0, gt=0, description="largest norm of the gradient")
+    ema: float = Field(0.99, ge=0, lt=1, description="decay of the averaged weights; 0 turns it off")
+    validate_every: int = Field(100, ge=1, description="steps between validations")
+    patience: int = Field(0, ge=0, description="validations without gain before stopping; 0: never")
+    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = Field(
+        "32-true", description="arithmetic of the forward and backward pass"
+    )
+    accelerator: Literal["cpu", "gpu", "auto"] = Field("auto", description="where to train")
+    devices: int = Field(1, ge=1, description="accelerators to train on")
+    threads: int = Field(
+        2, ge=1, description="threads of the CPU; another number rounds sums in another order"
+    )
+    compile: bool = Field(False, description="torch.compile the network")
+
+
+class Runtime(_Group):
+    """How this machine works; nothing here changes a result, so no stage depends on it."""
+
+    checkpoint_every: Seconds = Field("30s", validate_default=True, description="while training")
+    workers: int = Field(0, ge=0, description="processes that read shards while training")
+    pictures_every: int = Field(250, ge=1, description="steps between picture grids in MLflow")
+
+
+class Evaluation(_Group):
+    """How the held-out images judge a model."""
+
+    size: int = Field(256, ge=32, description="every image is squeezed to this side, pixels")
+    pictures: int = Field(12, ge=0, description="held-out images to show")
+
+
+class Promotion(_Group):
+    """When a model takes the champion's place."""
+
+    metric: Literal["auc_rebalanced", "auc", "psnr", "delta_e_2000"] = Field(
+        "auc_rebalanced", description="decides, by a paired bootstrap over the held-out images"
+    )
+    confidence: float = Field(
+        0.95, gt=0.5, lt=1, description="share of the resamples in which the gain must be above zero"
+    )
+    resamples: int = Field(10_000, ge=100, description="of the bootstrap")
+
+
+class Tracking(_Group):
+    """Where experiments and models are recorded."""
+
+    uri: str = Field("", description="address of MLflow; empty: sqlite in .chromaflow")
+    experiment: str = Field("chromaflow", description="of MLflow")
+    model: str = Field("chromaflow", description="name in the model registry")
+
+
+class Servers(_Group):
+    """The local servers of `chromaflow up`."""
+
+    host: str = Field("127.0.0.1", description="address to bind; others than loopback are public")
+    mlflow_port: Port = Field(5000, description="of MLflow")
+    prefect_port: Port = Field(4200, description="of Prefect")
+    start_timeout: Seconds = Field("90s", validate_default=True, description="to wait for a server")
+
+
+class Flow(_Group):
+    """How the flow treats what may pass by itself, such as a lock or a server that restarts."""
+
+    retries: int = Field(2, ge=0, description="of a step that is not training")
+    retry_delay: Seconds = Field("5s", validate_default=True, description="before the first retry")
+
+
+class Settings(_Group):
+    """Everything that can be set, in the order of `params.yaml`."""
+
+    seed: int = Field(17, ge=0, description="of every random number")
+    source: Source = Source()
+    quality: Quality = Quality()
+    split: Split = Split()
+    preprocess: Preprocess = Preprocess()
+    model: Model = Model()
+    training: Training = Training()
+    evaluation: Evaluation = Evaluation()
+    promotion: Promotion = Promotion()
+    tracking: Tracking = Tracking()
+    runtime: Runtime = Runtime()
+    servers: Servers = Servers()
+    flow: Flow = Flow()
+
+
+def _known_keys(location: Sequence[str | int]) -> list[str]:
+    group: Any = Settings
+    for name in location:
+        group = group.model_fields[str(name)].annotation
+    return list(group.model_fields)
+
+
+def _describe(error: Mapping[str, Any]) -> str:
+    location = list(error["loc"])
+    name = ".".join(str(part) for part in location)
+    if error["type"] == "extra_forbidden":
+        keys = _known_keys(location[:-1])
+        near = difflib.get_close_matches(str(location[-1]), keys, n=3, cutoff=0.5) or keys
+        prefix = "".join(f"{part}." for part in location[:-1])
+        return f"unknown setting {name}; did you mean {', '.join(prefix + key for key in near)}?"
+    message = str(error["msg"]).removeprefix("Value error, ")
+    return f"{name} = {error['input']!r}: {message}"
+
+
+def _build(values: Mapping[str, Any], origin: str) -> Settings:
+    try:
+        return Settings.model_validate(values)
+    except ValidationError as error:
+        lines = "\n  ".join(_describe(item) for item in error.errors())
+        raise SettingsError(f"{origin}:\n  {lines}", "chromaflow settings shows them all") from None
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SettingsError(f"{path} cannot be read: {error.strerror}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path} is not valid YAML: {error}") from None
+    if values is None:
+        return {}
+    if not isinstance(values, dict):
+        raise SettingsError(f"{path} must hold settings by name, not a {type(values).__name__}")
+    return values
+
+
+def _merge(base: dict[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in over.items():
+        old = merged.get(key)
+        merged[key] = _merge(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
+    return merged
+
+
+def _parse_override(text: str) -> dict[str, Any]:
+    name, equals, value = text.partition("=")
+    if not equals or not name.strip():
+        raise SettingsError(f"--set {text}: write it as group.name=value", "--set training.steps=500")
+    try:
+        parsed: Any = yaml.safe_load(value)
+    except yaml.YAMLError:
+        parsed = value
+    for part in reversed(name.strip().split(".")):
+        parsed = {part: parsed}
+    return dict(parsed)
+
+
+def preset_names(project: Project) -> list[str]:
+    """Names of the presets in `configs/`."""
+    return sorted(path.stem for path in project.configs.glob("*.yaml"))
+
+
+def load(project: Project, preset: str = "", overrides: Sequence[str] = ()) -> Settings:
+    """Settings of `params.yaml`, or of a preset over the defaults, then the overrides.
+
+    Args:
+        project: The checkout.
+        preset: Name of a file in `configs/`; it starts from the defaults, not from `params.yaml`.
+        overrides: Texts `group.name=value`, the value in YAML.
+
+    Raises:
+        SettingsError: A file, preset, key, value or unit that is not known, by name.
+    """
+    if preset:
+        path = project.configs / f"{preset}.yaml"
+        if preset not in preset_names(project):
+            names = preset_names(project)
+            near = difflib.get_close_matches(preset, names, n=3, cutoff=0.4) or names
+            raise SettingsError(f"unknown preset {preset}; did you mean {', '.join(near)}?",
+                                f"ls {project.configs}")
+    else:
+        path = project.params
+    origin = str(path.relative_to(project.root)) if path.is_relative_to(project.root) else str(path)
+    values = _read_yaml(path)
+    _build(values, origin)
+    for text in overrides:
+        values = _merge(values, _parse_override(text))
+    return _build(values, " ".join(f"--set {text}" for text in overrides) or origin)
+
+
+def _scalar(value: Any) -> str:
+    return yaml.safe_dump(value, default_flow_style=True, allow_unicode=True).removesuffix("\n...\n").strip()
+
+
+def render(settings: Settings) -> str:
+    """The text of a `params.yaml` that holds every setting with what it means."""
+    lines = [
+        "# Every setting of this checkout. Edit the values; the comments are written anew whenever",
+        "# `chromaflow retrain` is given a preset or --set.",
+        "",
+    ]
+    for name, field in Settings.model_fields.items():
+        value = getattr(settings, name)
+        if not isinstance(value, _Group):
+            lines += [f"{name}: {_scalar(value)}  # {field.description}", ""]
+            continue
+        lines += [f"# {(type(value).__doc__ or '').strip()}", f"{name}:"]
+        for key, inner in type(value).model_fields.items():
+            text = _write_quantity(getattr(value, key), inner.metadata)
+            lines.append(f"  {key}: {text}  # {inner.description}")
+        lines.append("")
+    return "\n".join(lines[:-1]) + "\n"
+
+
+def _write_quantity(value: Any, metadata: Sequence[Any]) -> str:
+    parsers = {item.func for item in metadata if isinstance(item, BeforeValidator)}
+    if _parse_duration in parsers:
+        return f"{value:g}s"
+    if _parse_size in parsers:
+        for unit, factor in (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
+            if value % factor == 0:
+                return f"{value // factor}{unit}"
+        return f"{value}B"
+    return _scalar(value)
+
+
+def changed(old: Settings, new: Settings) -> list[tuple[str, Any, Any]]:
+    """Names, old and new values of the settings that differ, in the order of `params.yaml`."""
+    rows: list[tuple[str, Any, Any]] = []
+    for name in Settings.model_fields:
+        before, after = getattr(old, name), getattr(new, name)
+        if not isinstance(before, _Group):
+            rows += [(name, before, after)] if before != after else []
+            continue
+        for key in type(before).model_fields:
+            pair = getattr(before, key), getattr(after, key)
+            rows += [(f"{name}.{key}", *pair)] if pair[0] != pair[1] else []
+    return rows
+
+
+def save(project: Project, settings: Settings) -> None:
+    """Write `params.yaml`, atomically, so that DVC and the next command see these settings."""
+    files.write_text(project.params, render(settings))
