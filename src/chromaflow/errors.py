@@ -1,5 +1,8 @@
 """The errors that a user can mend: each names what is wrong and what mends it."""
 
+# EX_TEMPFAIL of sysexits.h: what failed may pass by itself, so trying again is worth it.
+TEMPORARY_FAILURE = 75
+
 
 class UserError(Exception):
     """A mistake of the user's or a fault of the surroundings, told without a traceback.
@@ -30,7 +33,9 @@ class ModelError(UserError):
 
 
 class ServerError(UserError):
-    """A server that does not answer, or a port that is taken."""
+    """A server that does not answer, or a lock that another process holds."""
+
+    exit_code = TEMPORARY_FAILURE
 
 
 class TrainingStoppedError(UserError):

@@ -30,7 +30,7 @@ class Project:
             if (folder / "dvc.yaml").is_file() and (folder / "params.yaml").is_file():
                 return cls(folder)
         raise UserError(
-            f"{start} is not inside a chromaflow checkout: no dvc.yaml with a params.yaml beside it.",
+            f"{start} is not in a chromaflow checkout: no dvc.yaml with a params.yaml beside it.",
             "cd into your clone of chromaflow and run the command again",
         )
 

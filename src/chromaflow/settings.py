@@ -78,7 +78,10 @@ class Quality(_Group):
         2.5, ge=0, description="standard deviation of chroma; below it an image is tinted or sepia"
     )
     duplicate_distance: int = Field(
-        4, ge=0, le=16, description="bits of 64 by which the perceptual hashes of near-duplicates differ"
+        4,
+        ge=0,
+        le=16,
+        description="bits of 64 by which the perceptual hashes of near-duplicates differ",
     )
     min_images: int = Field(8, ge=1, description="accepted images that the table must hold")
 
@@ -129,7 +132,9 @@ class Training(_Group):
     warmup: Share = Field(0.1, description="share of the steps in which the learning rate rises")
     weight_decay: float = Field(1e-2, ge=0, description="of AdamW")
     clip: float = Field(1.0, gt=0, description="largest norm of the gradient")
-    ema: float = Field(0.99, ge=0, lt=1, description="decay of the averaged weights; 0 turns it off")
+    ema: float = Field(
+        0.99, ge=0, lt=1, description="decay of the averaged weights; 0 turns it off"
+    )
     validate_every: int = Field(100, ge=1, description="steps between validations")
     patience: int = Field(0, ge=0, description="validations without gain before stopping; 0: never")
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = Field(
@@ -165,7 +170,10 @@ class Promotion(_Group):
         "auc_rebalanced", description="decides, by a paired bootstrap over the held-out images"
     )
     confidence: float = Field(
-        0.95, gt=0.5, lt=1, description="share of the resamples in which the gain must be above zero"
+        0.95,
+        gt=0.5,
+        lt=1,
+        description="share of the resamples in which the gain must be above zero",
     )
     resamples: int = Field(10_000, ge=100, description="of the bootstrap")
 
@@ -257,14 +265,18 @@ def _merge(base: dict[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     merged = dict(base)
     for key, value in over.items():
         old = merged.get(key)
-        merged[key] = _merge(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
+        merged[key] = (
+            _merge(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
+        )
     return merged
 
 
 def _parse_override(text: str) -> dict[str, Any]:
     name, equals, value = text.partition("=")
     if not equals or not name.strip():
-        raise SettingsError(f"--set {text}: write it as group.name=value", "--set training.steps=500")
+        raise SettingsError(
+            f"--set {text}: write it as group.name=value", "--set training.steps=500"
+        )
     try:
         parsed: Any = yaml.safe_load(value)
     except yaml.YAMLError:
@@ -295,8 +307,9 @@ def load(project: Project, preset: str = "", overrides: Sequence[str] = ()) -> S
         if preset not in preset_names(project):
             names = preset_names(project)
             near = difflib.get_close_matches(preset, names, n=3, cutoff=0.4) or names
-            raise SettingsError(f"unknown preset {preset}; did you mean {', '.join(near)}?",
-                                f"ls {project.configs}")
+            raise SettingsError(
+                f"unknown preset {preset}; did you mean {', '.join(near)}?", f"ls {project.configs}"
+            )
     else:
         path = project.params
     origin = str(path.relative_to(project.root)) if path.is_relative_to(project.root) else str(path)
@@ -308,7 +321,11 @@ def load(project: Project, preset: str = "", overrides: Sequence[str] = ()) -> S
 
 
 def _scalar(value: Any) -> str:
-    return yaml.safe_dump(value, default_flow_style=True, allow_unicode=True).removesuffix("\n...\n").strip()
+    return (
+        yaml.safe_dump(value, default_flow_style=True, allow_unicode=True)
+        .removesuffix("\n...\n")
+        .strip()
+    )
 
 
 def render(settings: Settings) -> str:

@@ -1,0 +1,1 @@
+"""Prefect flows: when, where, how often, who approves. No logic of machine learning lives here."""

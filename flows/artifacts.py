@@ -1,0 +1,53 @@
+"""What a step came to, as artifacts that Prefect's pages show."""
+
+import base64
+import json
+from pathlib import Path
+from typing import Any
+
+from prefect.artifacts import (
+    create_image_artifact,
+    create_markdown_artifact,
+    create_table_artifact,
+)
+
+from chromaflow.project import Project
+
+
+def _read(path: Path) -> dict[str, Any]:
+    value: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return value
+
+
+def validation(project: Project) -> None:
+    """Counts of the validation: splits, and what is in quarantine by reason."""
+    result = _read(project.validated / "validation.json")
+    rows = [{"what": f"split {name}", "images": count} for name, count in result["splits"].items()]
+    rows += [{"what": reason, "images": count} for reason, count in result["reasons"].items()]
+    create_table_artifact(
+        rows, key="validation", description="Accepted by split; refused by reason"
+    )
+
+
+def evaluation(project: Project) -> None:
+    """The metric table beside the baselines, and the first held-out picture."""
+    metrics = _read(project.evaluation / "metrics.json")
+    systems = [name for name, value in metrics.items() if isinstance(value, dict)]
+    names = [name for name, value in metrics["model"].items() if isinstance(value, float)]
+    rows = [
+        {"metric": name, **{system: metrics[system].get(name) for system in systems}}
+        for name in names
+    ]
+    create_table_artifact(rows, key="evaluation", description="The held-out photographs")
+    for picture in sorted((project.evaluation / "pictures").glob("*"))[:1]:
+        data = base64.b64encode(picture.read_bytes()).decode()
+        create_image_artifact(
+            f"data:image/{picture.suffix[1:]};base64,{data}",
+            key="held-out",
+            description="Grey, predicted, true",
+        )
+
+
+def decision(result: dict[str, Any]) -> None:
+    """Whether the champion changed, and why."""
+    create_markdown_artifact(f"**{result['reason']}**", key="promotion")

@@ -1,0 +1,111 @@
+"""Steps run as processes of their own, which end when the flow ends."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections import deque
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from chromaflow import dvc
+from chromaflow.project import Project
+
+_GRACE_SECONDS = 30.0
+
+
+class StepFailedError(Exception):
+    """A step ended with an error.
+
+    Args:
+        name: The step.
+        exit_code: Of its process.
+        message: The end of what it wrote to standard error.
+    """
+
+    def __init__(self, name: str, exit_code: int, message: str) -> None:
+        self.exit_code = exit_code
+        super().__init__(f"{name} ended with exit code {exit_code}\n{message}".strip())
+
+
+def _signal_group(process: subprocess.Popen[str], number: int) -> None:
+    if process.poll() is None:
+        os.killpg(process.pid, number)
+
+
+@contextmanager
+def _ended_with(process: subprocess.Popen[str]) -> Iterator[None]:
+    """End the process group when the block is left early: by an error, Ctrl-C or a cancelled flow.
+
+    A cancelled flow leaves the children of its tasks alive unless somebody passes the signal on;
+    Prefect turns SIGTERM into an exception in the main thread, which leaves this block.
+    """
+    try:
+        yield
+    finally:
+        _signal_group(process, signal.SIGTERM)
+        try:
+            process.wait(_GRACE_SECONDS)
+        except subprocess.TimeoutExpired:
+            _signal_group(process, signal.SIGKILL)
+            process.wait()
+
+
+def _copy_errors(process: subprocess.Popen[str], kept: deque[str]) -> None:
+    for line in process.stderr or ():
+        sys.stderr.write(line)
+        kept.append(line)
+
+
+def run(project: Project, name: str, arguments: Sequence[str], *, capture: bool = False) -> str:
+    """Run one step in a process group of its own and wait for it.
+
+    On a terminal the step draws its own progress; elsewhere its errors are kept as well, for the
+    state that the flow reports.
+
+    Args:
+        project: The checkout in which it runs.
+        name: The step, for the error.
+        arguments: The program and its arguments.
+        capture: Whether to return its standard output instead of showing it.
+
+    Returns:
+        Its standard output where captured.
+
+    Raises:
+        StepFailedError: It ended with another exit code than 0.
+    """
+    process = subprocess.Popen(
+        arguments,
+        cwd=project.root,
+        env=dvc.environment(),
+        stdout=subprocess.PIPE if capture else None,
+        stderr=None if sys.stderr.isatty() else subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    errors: deque[str] = deque(maxlen=20)
+    reader = threading.Thread(target=_copy_errors, args=(process, errors), daemon=True)
+    with _ended_with(process):
+        reader.start()
+        output = process.stdout.read() if process.stdout else ""
+        process.wait()
+        reader.join()
+    if process.returncode != 0:
+        raise StepFailedError(name, process.returncode, "".join(errors))
+    return output
+
+
+def run_command(project: Project, name: str) -> dict[str, Any]:
+    """Run `chromaflow NAME --json` and give its result."""
+    arguments = [sys.executable, "-m", "chromaflow", name, "--json"]
+    result: dict[str, Any] = json.loads(run(project, name, arguments, capture=True))
+    return result
+
+
+def run_stage(project: Project, name: str) -> None:
+    """Bring one DVC stage up to date."""
+    run(project, name, dvc.command("repro", "--single-item", name))

@@ -1,0 +1,156 @@
+"""The main job: from photographs to a promoted model, every step versioned, judged and tracked."""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from prefect import Task, flow, get_run_logger, task
+from prefect.client.schemas.objects import State, TaskRun
+from prefect.tasks import exponential_backoff
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from chromaflow import dvc, settings
+from chromaflow.errors import TEMPORARY_FAILURE, UserError
+from chromaflow.project import Project
+from flows import artifacts
+from flows.processes import StepFailedError, run, run_command, run_stage
+
+STAGES = ("validate", "preprocess", "train", "evaluate")
+
+
+def tell(line: str) -> None:
+    """Print a line for the terminal and log it for Prefect's pages."""
+    print(line, flush=True)
+    get_run_logger().info(line)
+
+
+@task
+def settle(project: Project, preset: str, overrides: tuple[str, ...]) -> settings.Settings:
+    """Write a preset or overrides to params.yaml, so that DVC and the next command see them."""
+    values = settings.load(project, preset, overrides)
+    for name, old, new in settings.changed(settings.load(project), values):
+        tell(f"params.yaml: {name} {old} → {new}")
+    if preset or overrides:
+        settings.save(project, values)
+    return values
+
+
+@task
+def ingest(project: Project) -> dict[str, Any]:
+    """Make the raw snapshot and record it in data.dvc."""
+    return run_command(project, "ingest")
+
+
+@task
+def find_stale(project: Project) -> set[str]:
+    """Ask DVC once which stages it would run; a stage that changed makes all after it stale."""
+    changes = dvc.stale(project)
+    first = next((index for index, name in enumerate(STAGES) if name in changes), len(STAGES))
+    return set(STAGES[first:])
+
+
+@task
+def validate(project: Project) -> None:
+    """Judge the manifest; split; put what fails into quarantine."""
+    run_stage(project, "validate")
+    artifacts.validation(project)
+
+
+@task
+def preprocess(project: Project) -> None:
+    """Turn photographs into Lab shards."""
+    run_stage(project, "preprocess")
+
+
+@task
+def train(project: Project) -> None:
+    """Train, or go on from the last checkpoint."""
+    run_stage(project, "train")
+
+
+@task
+def evaluate(project: Project) -> None:
+    """Judge the candidate by the held-out photographs."""
+    run_stage(project, "evaluate")
+    artifacts.evaluation(project)
+
+
+@task
+def register(project: Project) -> dict[str, Any]:
+    """Give the candidate a version in the registry."""
+    return run_command(project, "register")
+
+
+@task
+def promote(project: Project) -> dict[str, Any]:
+    """Make the candidate the champion, if it is better."""
+    decision = run_command(project, "promote")
+    artifacts.decision(decision)
+    return decision
+
+
+@task
+def report(project: Project) -> None:
+    """Write the page that shows it all, and print its tables."""
+    run(project, "report", [sys.executable, "-m", "chromaflow", "report"])
+
+
+def _may_pass(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:
+    """Retry only what may pass by itself: a server that restarts, a lock that another holds."""
+    try:
+        state.result()
+    except StepFailedError as error:
+        return error.exit_code == TEMPORARY_FAILURE
+    except Exception:
+        return False
+    return False
+
+
+@flow(name="retrain")
+def retrain(preset: str = "", overrides: tuple[str, ...] = ()) -> None:
+    """Run every step that is not already done, then register, judge, promote and report.
+
+    Args:
+        preset: Settings of `configs/<preset>.yaml` instead of those in `params.yaml`.
+        overrides: Single settings, `group.name=value`.
+    """
+    project = Project.find(Path(__file__).resolve().parent)
+    values = settle(project, preset, overrides)
+
+    def retried(step: Task[..., Any]) -> Task[..., Any]:
+        return step.with_options(
+            retries=values.flow.retries,
+            retry_delay_seconds=exponential_backoff(values.flow.retry_delay),
+            retry_condition_fn=_may_pass,
+        )
+
+    retried(ingest)(project)
+    stale = find_stale(project)
+    for step in (retried(validate), retried(preprocess), train, retried(evaluate)):
+        if step.name in stale:
+            step(project)
+    if not stale:
+        tell("Nothing changed since the last training: nothing to train.")
+    retried(register)(project)
+    retried(promote)(project)
+    report(project)
+
+
+def main() -> None:
+    """Run the flow once, now; exit with the code of the step that failed."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--preset", default="")
+    parser.add_argument("--set", action="append", default=[], dest="overrides")
+    arguments = parser.parse_args()
+    try:
+        retrain(arguments.preset, tuple(arguments.overrides))
+    except StepFailedError as error:
+        sys.exit(error.exit_code)
+    except UserError as error:
+        sys.exit(f"error: {error}")
+
+
+if __name__ == "__main__":
+    main()

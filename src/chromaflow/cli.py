@@ -1,0 +1,317 @@
+"""Every command, thin: parse, call, print. Heavy imports wait until a command needs them."""
+
+import json as json_module
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from chromaflow import __version__, settings
+from chromaflow.errors import UserError
+from chromaflow.project import Project
+
+app = typer.Typer(
+    name="chromaflow",
+    help="Retrain, judge, track and promote image colorization models; color grey photographs.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+STEPS = "Steps, in their order"
+MAIN = "Main"
+SERVICES = "Servers and state"
+
+
+def _complete_preset(incomplete: str) -> list[str]:
+    try:
+        names = settings.preset_names(Project.find())
+    except UserError:
+        return []
+    return [name for name in names if name.startswith(incomplete)]
+
+
+PresetOption = Annotated[
+    str,
+    typer.Option(
+        "--preset",
+        metavar="NAME",
+        help="Settings of configs/NAME.yaml instead of params.yaml.",
+        autocompletion=_complete_preset,
+    ),
+]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", metavar="GROUP.NAME=VALUE", help="Override one setting; may be repeated."
+    ),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+
+
+def _load(preset: str, overrides: list[str] | None) -> tuple[Project, settings.Settings]:
+    project = Project.find()
+    os.chdir(project.root)
+    return project, settings.load(project, preset, overrides or ())
+
+
+def _print(result: Any, as_json: bool, line: str) -> None:
+    print(json_module.dumps(result, indent=2, default=str) if as_json else line)
+
+
+@app.command(rich_help_panel=STEPS)
+def ingest(preset: PresetOption = "", set_: SetOption = None, json: JsonOption = False) -> None:
+    """Make the raw snapshot data/raw from the source and record it in data.dvc."""
+    from chromaflow import dvc
+    from chromaflow.sources.ingest import ingest as step
+
+    project, values = _load(preset, set_)
+    fetched = dvc.fetch_snapshot(project)
+    result = step(project, values)
+    result |= {"fetched": fetched, "recorded": dvc.record_snapshot(project)}
+    result["snapshot"] = dvc.snapshot_digest(project)
+    state = "changed" if result["recorded"] else "unchanged"
+    _print(result, json, f"data/raw: {result['images']} images, {state}, {result['snapshot']}")
+
+
+@app.command(rich_help_panel=STEPS)
+def validate(preset: PresetOption = "", set_: SetOption = None, json: JsonOption = False) -> None:
+    """Judge the manifest with Great Expectations; write splits and quarantine."""
+    from chromaflow.quality.validate import validate as step
+
+    result = step(*_load(preset, set_))
+    reasons = ", ".join(f"{count} {name}" for name, count in result["reasons"].items())
+    line = f"data/validated: {result['accepted']} accepted, {result['quarantined']} in quarantine"
+    _print(result, json, f"{line} ({reasons})" if reasons else line)
+
+
+@app.command(rich_help_panel=STEPS)
+def preprocess(preset: PresetOption = "", set_: SetOption = None, json: JsonOption = False) -> None:
+    """Turn the accepted photographs into shards of 8-bit Lab."""
+    from chromaflow.store.write import preprocess as step
+
+    result = step(*_load(preset, set_))
+    counts = ", ".join(f"{count} {split}" for split, count in result["images"].items())
+    _print(result, json, f"data/lab: {counts}")
+
+
+@app.command(rich_help_panel=STEPS)
+def train(preset: PresetOption = "", set_: SetOption = None, json: JsonOption = False) -> None:
+    """Train the network on the Lab shards; goes on from the last checkpoint after a kill."""
+    from chromaflow.training.train import train as step
+
+    project, values = _load(preset, set_)
+    try:
+        from chromaflow.tracking.training_run import training_run
+    except ModuleNotFoundError as error:
+        if not (error.name or "").startswith("mlflow"):
+            raise
+        result = step(project, values)
+    else:
+        with training_run(project, values) as run:
+            result = step(project, values, loggers=run.loggers, callbacks=run.callbacks)
+            run.finish(result)
+    _print(result, json, f"models/candidate: {result['digest']}, {result['steps']} steps")
+
+
+@app.command(rich_help_panel=STEPS)
+def evaluate(preset: PresetOption = "", set_: SetOption = None, json: JsonOption = False) -> None:
+    """Measure the candidate on the held-out split, beside grey and mean color."""
+    from chromaflow.evaluation.step import evaluate as step
+
+    result = step(*_load(preset, set_))
+    _print(result, json, f"reports/evaluation/metrics.json: {result['images']} held-out images")
+
+
+@app.command(rich_help_panel=STEPS)
+def register(preset: PresetOption = "", set_: SetOption = None, json: JsonOption = False) -> None:
+    """Give the candidate a version in the registry; the same weights are never two versions."""
+    from chromaflow.tracking.registry import register as step
+
+    result = step(*_load(preset, set_))
+    state = "registered" if result["created"] else "is registered already"
+    _print(result, json, f"{result['model']} version {result['version']} {state}")
+
+
+@app.command(rich_help_panel=STEPS)
+def promote(preset: PresetOption = "", set_: SetOption = None, json: JsonOption = False) -> None:
+    """Make the candidate the champion if the held-out images say so; tell why or why not."""
+    from chromaflow.tracking.promotion import promote as step
+
+    result = step(*_load(preset, set_))
+    _print(result, json, result["reason"])
+
+
+@app.command(rich_help_panel=STEPS)
+def report(preset: PresetOption = "", set_: SetOption = None, json: JsonOption = False) -> None:
+    """Write reports/index.html and print its tables."""
+    from chromaflow.tracking.report import summarize, write_report
+
+    project, values = _load(preset, set_)
+    page = write_report(project, values)
+    if json:
+        print(json_module.dumps({"page": str(page)}))
+    else:
+        summarize(project, values)
+
+
+@app.command(rich_help_panel=MAIN)
+def retrain(preset: PresetOption = "", set_: SetOption = None) -> None:
+    """Run every step that is not already done, then register, judge, promote and report.
+
+    A preset or --set is written to params.yaml first, so that DVC and the next command see it.
+    """
+    from chromaflow.services.prefect_env import prefect_environment
+
+    project, values = _load(preset, set_)
+    flow = project.root / "flows" / "retrain.py"
+    arguments = [f"--preset={preset}", *(f"--set={text}" for text in set_ or ())]
+    environment = prefect_environment(project, values)
+    os.execve(sys.executable, [sys.executable, str(flow), *arguments], environment)
+
+
+@app.command(rich_help_panel=MAIN)
+def colorize(
+    photographs: Annotated[list[Path], typer.Argument(help="Photographs or folders of them.")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Folder for the colored pictures.")
+    ] = Path("colorized"),
+    model: Annotated[
+        Path | None, typer.Option("--model", help="A model folder instead of the champion.")
+    ] = None,
+    preset: PresetOption = "",
+    set_: SetOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Color grey photographs with the champion, at their own size and lightness."""
+    from chromaflow.colorize.folder import colorize_many
+    from chromaflow.models.folder import load_model
+
+    sources = [path.expanduser().resolve() for path in photographs]
+    target = output.expanduser().resolve()
+    if model is None:
+        from chromaflow.tracking.registry import champion_folder
+
+        project, values = _load(preset, set_)
+        folder = champion_folder(project, values)
+    else:
+        folder = model.expanduser().resolve()
+    summary = colorize_many(load_model(folder), sources, target)
+    _print(summary, json, f"{summary['done']} colored, {len(summary['failed'])} failed: {target}")
+    if summary["failed"]:
+        for failure in summary["failed"]:
+            print(f"  {failure['file']}: {failure['reason']}", file=sys.stderr)
+        raise typer.Exit(1)
+
+
+@app.command(rich_help_panel=SERVICES)
+def up(preset: PresetOption = "", set_: SetOption = None, json: JsonOption = False) -> None:
+    """Start local Prefect and MLflow servers in the background, on loopback."""
+    from chromaflow.services.servers import up as start
+
+    started = start(*_load(preset, set_))
+    lines = [f"{server['name']:<8}{server['address']}  {server['state']}" for server in started]
+    _print(started, json, "\n".join(lines))
+
+
+@app.command(rich_help_panel=SERVICES)
+def down(json: JsonOption = False) -> None:
+    """Stop the servers that `chromaflow up` started; their state is kept."""
+    from chromaflow.services.servers import down as stop
+
+    stopped = stop(Project.find())
+    lines = [f"{server['name']:<8}{server['state']}" for server in stopped]
+    _print(stopped, json, "\n".join(lines) or "no server was running")
+
+
+@app.command(rich_help_panel=SERVICES)
+def status(preset: PresetOption = "", set_: SetOption = None, json: JsonOption = False) -> None:
+    """Tell what serves, what is stale, what is unfinished and which servers answer."""
+    from chromaflow.services import status as module
+
+    result = module.status(*_load(preset, set_))
+    if json:
+        print(json_module.dumps(result, indent=2, default=str))
+    else:
+        module.render(result)
+
+
+@app.command(rich_help_panel=SERVICES)
+def doctor(json: JsonOption = False) -> None:
+    """Tell what is installed, which device, which servers answer, and what mends the rest."""
+    from chromaflow.services import doctor as module
+
+    checks = module.examine()
+    if json:
+        print(json_module.dumps([check.__dict__ for check in checks], indent=2))
+    else:
+        module.render(checks)
+    if any(check.state == "failed" for check in checks):
+        raise typer.Exit(1)
+
+
+@app.command("settings", rich_help_panel=SERVICES)
+def show_settings(
+    preset: PresetOption = "",
+    set_: SetOption = None,
+    json: JsonOption = False,
+    presets: Annotated[bool, typer.Option("--presets", help="List the presets instead.")] = False,
+) -> None:
+    """Show every setting, its value and what it means."""
+    project, values = _load(preset, set_)
+    if presets:
+        names = settings.preset_names(project)
+        _print(names, json, "\n".join(names))
+    else:
+        _print(values.model_dump(mode="json"), json, settings.render(values).rstrip())
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        print(f"chromaflow {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def common(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version."),
+    ] = False,
+) -> None:
+    """Say what every command shares."""
+
+
+def main() -> None:
+    """Run the command line; a user's mistake is told in a sentence, never as a traceback."""
+    try:
+        app()
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except OSError as error:
+        message = _describe_os_error(error)
+        if message is None:
+            raise
+        print(f"error: {message}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on from here", file=sys.stderr)
+        sys.exit(130)
+
+
+def _describe_os_error(error: OSError) -> str | None:
+    import errno
+
+    where = error.filename or "a file"
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"the disk is full while writing {where}.\n  → free some space and run it again"
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return f"no permission for {where}.\n  → chmod it, or run as its owner"
+    return None
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,60 @@
+"""What every codebook can do."""
+
+from abc import ABC, abstractmethod
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+from torch import Tensor, nn
+
+
+class Codebook(nn.Module, ABC):
+    """Encodes color as a training target and decodes a network's output to color.
+
+    What a codebook learns from the training data lies in its buffers, which travel in the state
+    dict; what it is set to lies in `config`. Both together rebuild it without the data.
+
+    Attributes:
+        channels: How many channels the network has to give.
+    """
+
+    channels: int
+
+    @classmethod
+    @abstractmethod
+    def from_statistics(
+        cls, histogram: npt.NDArray[np.integer[Any]] | None, **settings: Any
+    ) -> Self:
+        """Build from the color statistics of the training pixels.
+
+        Args:
+            histogram: Pixel counts, (256, 256), at [a + 128, b + 128]; None where the state dict
+                brings what the data would.
+            settings: The codebook's own, as `config` names them.
+
+        Raises:
+            ModelError: A setting or a histogram that cannot be.
+        """
+
+    @abstractmethod
+    def encode(self, ab: Tensor) -> Any:
+        """Color as a training target, of the codebook's own type.
+
+        Args:
+            ab: (B, 2, h, w), CIE units.
+        """
+
+    @abstractmethod
+    def decode(self, logits: Tensor) -> Tensor:
+        """Color of a network's output.
+
+        Args:
+            logits: (B, channels, h, w).
+
+        Returns:
+            ab, float32 (B, 2, h, w), CIE units.
+        """
+
+    @abstractmethod
+    def config(self) -> dict[str, Any]:
+        """Name and settings, fit for JSON and for `build_codebook(**config)`."""

@@ -1,0 +1,50 @@
+"""Codebooks by name."""
+
+import difflib
+import inspect
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from chromaflow.color.base import Codebook
+from chromaflow.color.grid313 import Grid313
+from chromaflow.errors import ModelError
+
+__all__ = ["CODEBOOKS", "Codebook", "build_codebook"]
+
+CODEBOOKS: dict[str, type[Codebook]] = {"grid313": Grid313}
+
+
+def _near(name: str, known: Iterable[str]) -> str:
+    names = sorted(known)
+    return ", ".join(difflib.get_close_matches(name, names, n=3, cutoff=0.4) or names)
+
+
+def build_codebook(
+    name: str, histogram: npt.NDArray[np.integer[Any]] | None = None, **settings: Any
+) -> Codebook:
+    """Build a codebook.
+
+    Args:
+        name: A key of `CODEBOOKS`.
+        histogram: Pixel counts of the training split, (256, 256), at [a + 128, b + 128]; None
+            where a state dict follows.
+        settings: The codebook's own; those left out take its defaults.
+
+    Raises:
+        ModelError: An unknown name or setting, or a setting or histogram that cannot be.
+    """
+    if name not in CODEBOOKS:
+        raise ModelError(
+            f"unknown codebook {name!r}; did you mean {_near(str(name), CODEBOOKS)}?",
+            "set model.codebook",
+        )
+    codebook = CODEBOOKS[name]
+    known = set(inspect.signature(codebook.from_statistics).parameters) - {"histogram"}
+    for setting in settings.keys() - known:
+        raise ModelError(
+            f"codebook {name} has no setting {setting}; did you mean {_near(setting, known)}?"
+        )
+    return codebook.from_statistics(histogram, **settings)

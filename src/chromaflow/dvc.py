@@ -1,0 +1,119 @@
+"""DVC, run as a command: it has no stable Python call for what the steps need."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from chromaflow import files
+from chromaflow.errors import DataError, UserError
+from chromaflow.project import Project
+
+
+def environment() -> dict[str, str]:
+    """The environment for child processes: the programs of this interpreter come first."""
+    programs = str(Path(sys.executable).parent)
+    return {**os.environ, "PATH": f"{programs}{os.pathsep}{os.environ.get('PATH', '')}"}
+
+
+def command(*arguments: str) -> list[str]:
+    """The argument list that runs DVC with this interpreter."""
+    return [sys.executable, "-m", "dvc", *arguments]
+
+
+def _run(project: Project, *arguments: str) -> subprocess.CompletedProcess[str]:
+    result = subprocess.run(
+        command(*arguments),
+        cwd=project.root,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if "No module named dvc" in result.stderr:
+        raise UserError(
+            "DVC is not installed here.", "make setup, or pip install 'chromaflow[workflow]'"
+        )
+    return result
+
+
+def stale(project: Project) -> dict[str, Any]:
+    """Stages whose inputs, settings, code or outputs changed, each with DVC's reasons.
+
+    Raises:
+        UserError: DVC cannot tell, with its own words.
+    """
+    result = _run(project, "status", "--json")
+    if result.returncode != 0:
+        raise UserError(f"dvc status failed: {_last_line(result.stderr)}", "dvc status --verbose")
+    changes: dict[str, Any] = json.loads(result.stdout)
+    return changes
+
+
+def _last_line(text: str) -> str:
+    lines = [line for line in text.splitlines() if line.strip()]
+    return lines[-1] if lines else "no message"
+
+
+def _read_record(project: Project) -> dict[str, Any]:
+    if not project.raw_record.is_file():
+        return {}
+    record = yaml.safe_load(project.raw_record.read_text(encoding="utf-8"))
+    return dict(record) if isinstance(record, Mapping) else {}
+
+
+def snapshot_digest(project: Project) -> str:
+    """The MD5 by which DVC knows the raw snapshot; empty before the first ingest."""
+    outputs = _read_record(project).get("outs") or [{}]
+    return str(outputs[0].get("md5", ""))
+
+
+def record_snapshot(project: Project) -> bool:
+    """Bring `data.dvc` up to date with `data/raw`.
+
+    DVC knows only MD5, so the SHA-256 of the manifest, which names the SHA-256 of every image,
+    stands beside it as `meta`; equal to the manifest's, nothing needs to be hashed again.
+
+    Returns:
+        Whether the record changed.
+
+    Raises:
+        DataError: DVC could not take the snapshot into its cache.
+    """
+    manifest = files.sha256_of(project.raw / "manifest.parquet")
+    old = _read_record(project)
+    if old.get("meta", {}).get("manifest_sha256") == manifest and snapshot_digest(project):
+        return False
+    record = {
+        "outs": [{"path": project.raw.relative_to(project.root).as_posix(), "hash": "md5"}],
+        "meta": {"manifest_sha256": manifest},
+    }
+    before = snapshot_digest(project)
+    files.write_text(project.raw_record, yaml.safe_dump(record, sort_keys=False))
+    result = _run(project, "commit", "--force", "--quiet", project.raw_record.name)
+    if result.returncode != 0:
+        raise DataError(
+            f"DVC could not record data/raw in data.dvc: {_last_line(result.stderr)}",
+            "dvc commit --force data.dvc",
+        )
+    return snapshot_digest(project) != before
+
+
+def fetch_snapshot(project: Project) -> bool:
+    """Get the recorded snapshot from a DVC remote, where there is a record, a remote and no data.
+
+    Returns:
+        Whether the snapshot is here now because it was fetched.
+    """
+    if (project.raw / "manifest.parquet").is_file() or not snapshot_digest(project):
+        return False
+    if _run(project, "checkout", "--quiet", project.raw_record.name).returncode == 0:
+        return True
+    if not _run(project, "remote", "list").stdout.strip():
+        return False
+    return _run(project, "pull", "--quiet", project.raw_record.name).returncode == 0

@@ -1,0 +1,25 @@
+"""What every test shares: a small project of its own, real photographs, no telemetry."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+import chromaflow  # noqa: F401  (turns the telemetry of the libraries off before they load)
+from chromaflow import settings
+from chromaflow.project import Project
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    """An empty checkout with the default settings."""
+    (tmp_path / "dvc.yaml").write_text((ROOT / "dvc.yaml").read_text())
+    (tmp_path / "configs").mkdir()
+    for preset in (ROOT / "configs").glob("*.yaml"):
+        (tmp_path / "configs" / preset.name).write_text(preset.read_text())
+    made = Project(tmp_path)
+    settings.save(made, settings.Settings())
+    return made

@@ -1,0 +1,115 @@
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chromaflow import settings
+from chromaflow.errors import SettingsError
+from chromaflow.project import Project
+from chromaflow.settings import Settings
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def test_the_committed_params_are_the_sample_preset():
+    checkout = Project(ROOT)
+    expected = settings.render(settings.load(checkout, "sample"))
+    assert (ROOT / "params.yaml").read_text() == expected
+
+
+@pytest.mark.parametrize("preset", settings.preset_names(Project(ROOT)))
+def test_every_preset_loads(preset):
+    assert isinstance(settings.load(Project(ROOT), preset), Settings)
+
+
+def test_rendered_settings_read_back_equal(project):
+    values = settings.load(
+        project,
+        overrides=["training.steps=7", "preprocess.shard_size=3MiB", "flow.retry_delay=2min"],
+    )
+    settings.save(project, values)
+    assert settings.load(project) == values
+    assert values.preprocess.shard_size == 3 * 2**20
+    assert values.flow.retry_delay == 120
+
+
+@given(
+    steps=st.integers(1, 10**9),
+    rate=st.floats(1e-9, 1, exclude_min=True),
+    salt=st.text(st.characters(blacklist_categories=["Cs", "Cc"])),
+    size=st.integers(1, 2**45),
+    delay=st.integers(0, 10**6),
+)
+def test_any_settings_survive_the_file(steps, rate, salt, size, delay):
+    values = Settings.model_validate(
+        {
+            "training": {"steps": steps, "learning_rate": rate},
+            "split": {"salt": salt},
+            "preprocess": {"shard_size": f"{size}B"},
+            "flow": {"retry_delay": f"{delay}s"},
+        }
+    )
+    read = Settings.model_validate(yaml.safe_load(settings.render(values)))
+    assert read == values
+
+
+def test_every_setting_says_what_it_means():
+    text = settings.render(Settings())
+    assert all("#" in line for line in text.splitlines() if line.startswith("  "))
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("training.step=3", "unknown setting training.step; did you mean training.steps"),
+        ("trainings.steps=3", "unknown setting trainings; did you mean training"),
+        ("training.steps=many", "training.steps = 'many'"),
+        ("training.steps=0", "training.steps = 0"),
+        ("source.name=cvlc", "source.name = 'cvlc'"),
+        ("runtime.checkpoint_every=30", "a duration needs a unit"),
+        ("runtime.checkpoint_every=3 parsec", "unknown unit of time 'parsec'"),
+        ("runtime.checkpoint_every=soon", "'soon' is no duration"),
+        ("preprocess.shard_size=64", "a size needs a unit"),
+        ("preprocess.shard_size=3 parsec", "'3 parsec' is no size"),
+        ("training", "write it as group.name=value"),
+        ("=3", "write it as group.name=value"),
+        ("training=3", "training = 3"),
+    ],
+)
+def test_a_wrong_override_is_named(project, override, message):
+    with pytest.raises(SettingsError, match=r".") as caught:
+        settings.load(project, overrides=[override])
+    assert message in str(caught.value)
+
+
+def test_an_unknown_preset_offers_the_near_names(project):
+    with pytest.raises(SettingsError, match="did you mean cvcl-open-country"):
+        settings.load(project, "cvcl-opencountry")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("seed: [", "not valid YAML"),
+        ("- seed", "must hold settings by name"),
+        ("sed: 3", "unknown setting sed"),
+        ("training: {steps: 3, stteps: 4}", "training.stteps"),
+    ],
+)
+def test_a_broken_params_file_is_named(project, text, message):
+    project.params.write_text(text)
+    with pytest.raises(SettingsError, match=r"params\.yaml") as caught:
+        settings.load(project)
+    assert message in str(caught.value)
+
+
+def test_an_empty_params_file_gives_the_defaults(project):
+    project.params.write_text("")
+    assert settings.load(project) == Settings()
+
+
+def test_changed_names_what_differs():
+    new = Settings.model_validate({"seed": 3, "training": {"steps": 5}})
+    assert settings.changed(Settings(), new) == [("seed", 17, 3), ("training.steps", 1000, 5)]
