@@ -64,10 +64,10 @@ def _print(result: Any, as_json: bool, line: str) -> None:
 @app.command(rich_help_panel=STEPS)
 def ingest(preset: PresetOption = "", set_: SetOption = None, json: JsonOption = False) -> None:
     """Make the raw snapshot data/raw from the source and record it in data.dvc."""
+    project, values = _load(preset, set_)
     from chromaflow import dvc
     from chromaflow.sources.ingest import ingest as step
 
-    project, values = _load(preset, set_)
     fetched = dvc.fetch_snapshot(project)
     result = step(project, values)
     result |= {"fetched": fetched, "recorded": dvc.record_snapshot(project)}
@@ -79,9 +79,10 @@ def ingest(preset: PresetOption = "", set_: SetOption = None, json: JsonOption =
 @app.command(rich_help_panel=STEPS)
 def validate(preset: PresetOption = "", set_: SetOption = None, json: JsonOption = False) -> None:
     """Judge the manifest with Great Expectations; write splits and quarantine."""
+    project, values = _load(preset, set_)
     from chromaflow.quality.validate import validate as step
 
-    result = step(*_load(preset, set_))
+    result = step(project, values)
     reasons = ", ".join(f"{count} {name}" for name, count in result["reasons"].items())
     line = f"data/validated: {result['accepted']} accepted, {result['quarantined']} in quarantine"
     _print(result, json, f"{line} ({reasons})" if reasons else line)
@@ -90,9 +91,10 @@ def validate(preset: PresetOption = "", set_: SetOption = None, json: JsonOption
 @app.command(rich_help_panel=STEPS)
 def preprocess(preset: PresetOption = "", set_: SetOption = None, json: JsonOption = False) -> None:
     """Turn the accepted photographs into shards of 8-bit Lab."""
+    project, values = _load(preset, set_)
     from chromaflow.store.write import preprocess as step
 
-    result = step(*_load(preset, set_))
+    result = step(project, values)
     counts = ", ".join(f"{count} {split}" for split, count in result["images"].items())
     _print(result, json, f"data/lab: {counts}")
 
@@ -100,9 +102,9 @@ def preprocess(preset: PresetOption = "", set_: SetOption = None, json: JsonOpti
 @app.command(rich_help_panel=STEPS)
 def train(preset: PresetOption = "", set_: SetOption = None, json: JsonOption = False) -> None:
     """Train the network on the Lab shards; goes on from the last checkpoint after a kill."""
+    project, values = _load(preset, set_)
     from chromaflow.training.train import train as step
 
-    project, values = _load(preset, set_)
     try:
         from chromaflow.tracking.training_run import training_run
     except ModuleNotFoundError as error:
@@ -119,18 +121,20 @@ def train(preset: PresetOption = "", set_: SetOption = None, json: JsonOption = 
 @app.command(rich_help_panel=STEPS)
 def evaluate(preset: PresetOption = "", set_: SetOption = None, json: JsonOption = False) -> None:
     """Measure the candidate on the held-out split, beside grey and mean color."""
+    project, values = _load(preset, set_)
     from chromaflow.evaluation.step import evaluate as step
 
-    result = step(*_load(preset, set_))
+    result = step(project, values)
     _print(result, json, f"reports/evaluation/metrics.json: {result['images']} held-out images")
 
 
 @app.command(rich_help_panel=STEPS)
 def register(preset: PresetOption = "", set_: SetOption = None, json: JsonOption = False) -> None:
     """Give the candidate a version in the registry; the same weights are never two versions."""
+    project, values = _load(preset, set_)
     from chromaflow.tracking.registry import register as step
 
-    result = step(*_load(preset, set_))
+    result = step(project, values)
     state = "registered" if result["created"] else "is registered already"
     _print(result, json, f"{result['model']} version {result['version']} {state}")
 
@@ -138,18 +142,19 @@ def register(preset: PresetOption = "", set_: SetOption = None, json: JsonOption
 @app.command(rich_help_panel=STEPS)
 def promote(preset: PresetOption = "", set_: SetOption = None, json: JsonOption = False) -> None:
     """Make the candidate the champion if the held-out images say so; tell why or why not."""
+    project, values = _load(preset, set_)
     from chromaflow.tracking.promotion import promote as step
 
-    result = step(*_load(preset, set_))
+    result = step(project, values)
     _print(result, json, result["reason"])
 
 
 @app.command(rich_help_panel=STEPS)
 def report(preset: PresetOption = "", set_: SetOption = None, json: JsonOption = False) -> None:
     """Write reports/index.html and print its tables."""
+    project, values = _load(preset, set_)
     from chromaflow.tracking.report import summarize, write_report
 
-    project, values = _load(preset, set_)
     page = write_report(project, values)
     if json:
         print(json_module.dumps({"page": str(page)}))
@@ -163,9 +168,9 @@ def retrain(preset: PresetOption = "", set_: SetOption = None) -> None:
 
     A preset or --set is written to params.yaml first, so that DVC and the next command see it.
     """
+    project, values = _load(preset, set_)
     from chromaflow.services.prefect_env import prefect_environment
 
-    project, values = _load(preset, set_)
     flow = project.root / "flows" / "retrain.py"
     arguments = [f"--preset={preset}", *(f"--set={text}" for text in set_ or ())]
     environment = prefect_environment(project, values)
