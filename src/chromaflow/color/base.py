@@ -21,7 +21,6 @@ class Codebook(nn.Module, ABC):
     channels: int
 
     @classmethod
-    @abstractmethod
     def from_statistics(
         cls, histogram: npt.NDArray[np.integer[Any]] | None, **settings: Any
     ) -> Self:
@@ -30,11 +29,12 @@ class Codebook(nn.Module, ABC):
         Args:
             histogram: Pixel counts, (256, 256), at [a + 128, b + 128]; None where the state dict
                 brings what the data would.
-            settings: The codebook's own, as `config` names them.
+            settings: Keyword arguments of the class, those of `config` less the name.
 
         Raises:
             ModelError: A setting or a histogram that cannot be.
         """
+        return cls(histogram=histogram, **settings)
 
     @abstractmethod
     def encode(self, ab: Tensor) -> Any:

@@ -42,7 +42,7 @@ def build_codebook(
             "set model.codebook",
         )
     codebook = CODEBOOKS[name]
-    known = set(inspect.signature(codebook.from_statistics).parameters) - {"histogram"}
+    known = set(inspect.signature(codebook).parameters) - {"histogram"}
     for setting in settings.keys() - known:
         raise ModelError(
             f"codebook {name} has no setting {setting}; did you mean {_near(setting, known)}?"

@@ -2,7 +2,7 @@
 
 import functools
 import math
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -173,25 +173,6 @@ class Grid313(Codebook):
         self.register_buffer("weights", weights)
         self.register_buffer("_indices", indices.clone(), persistent=False)
         self.register_buffer("_shares", shares.clone(), persistent=False)
-
-    @classmethod
-    def from_statistics(
-        cls,
-        histogram: npt.NDArray[np.integer[Any]] | None,
-        *,
-        neighbors: int = 5,
-        sigma: float = 5.0,
-        temperature: float = 0.38,
-        rebalance: float = 0.5,
-    ) -> Self:
-        """Build with the prior and the weights of the training pixels; arguments as the class."""
-        return cls(
-            neighbors=neighbors,
-            sigma=sigma,
-            temperature=temperature,
-            rebalance=rebalance,
-            histogram=histogram,
-        )
 
     def _rows(self, ab: Tensor) -> Tensor:
         """Row of the tables for each pixel, int64 (B, h, w)."""

@@ -45,7 +45,8 @@ def encode_stored(lab: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.uint8]:
     if lab.shape[-1] != 3:
         raise ValueError(f"lab must be (…, H, W, 3), not {lab.shape}")
     scaled = lab * np.array([255 / 100, 1, 1], lab.dtype) + np.array([0, 128, 128], lab.dtype)
-    return np.rint(scaled).clip(0, 255).astype(np.uint8)
+    rounded: npt.NDArray[np.uint8] = np.rint(scaled).clip(0, 255).astype(np.uint8)
+    return rounded
 
 
 def ab_histogram(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
