@@ -223,7 +223,14 @@ def test_impossible_settings_are_refused(wrong):
 
 @pytest.mark.parametrize(
     "wrong",
-    [np.zeros((256, 256), int), np.ones((255, 256), int), np.full((256, 256), -1), np.ones(65536)],
+    [
+        np.zeros((256, 256), int),
+        np.ones((255, 256), int),
+        np.full((256, 256), -1),
+        np.full((256, 256), np.nan),
+        np.ones(65536),
+        "counts",
+    ],
 )
 def test_impossible_histograms_are_refused(wrong):
     with pytest.raises(ModelError, match="histogram"):

@@ -91,13 +91,13 @@ def smoothed_prior(
     Raises:
         ModelError: Another shape, a negative count, or no pixel at all.
     """
-    counts = torch.from_numpy(np.asarray(histogram, dtype=np.float64).reshape(-1))
-    if np.shape(histogram) != (256, 256) or not bool((counts >= 0).all()) or not counts.sum() > 0:
+    usable = isinstance(histogram, np.ndarray) and histogram.shape == (256, 256)
+    if not usable or histogram.min() < 0 or not 0 < histogram.sum() < math.inf:
         raise ModelError(
-            f"the ab histogram must hold counts of pixels, 256×256, not {np.shape(histogram)} "
-            f"with a sum of {counts.sum():g}",
+            "the ab histogram must hold how many pixels have each color, 256×256 counts, not all 0",
             "chromaflow preprocess",
         )
+    counts = torch.from_numpy(histogram.astype(np.float64).reshape(-1))
     indices, shares = _soft_table(neighbors, sigma)
     prior = torch.zeros(len(BINS), dtype=torch.float64)
     prior.index_add_(0, indices.reshape(-1), (shares.double() * counts[:, None]).reshape(-1))

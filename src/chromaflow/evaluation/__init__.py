@@ -1,0 +1,1 @@
+"""Judging a model on the held-out images, beside the baselines and the champion."""

@@ -1,0 +1,1 @@
+"""Where images come from, and the raw snapshot that they are put into."""

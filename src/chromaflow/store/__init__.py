@@ -1,0 +1,1 @@
+"""Lab shards: stored photographs, written once and read in place."""

@@ -1,0 +1,149 @@
+"""Many photographs: files and folders, each colored or named with the reason why not."""
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from chromaflow import console
+from chromaflow.colorize.image import SIZE, PredictsColor
+from chromaflow.colorize.photo import (
+    MAX_PIXELS,
+    colorize_photo,
+    is_folder_of_outputs,
+    output_in,
+)
+from chromaflow.colorize.write import FORMAT_OF_SUFFIX, StorageError
+from chromaflow.errors import ModelError, SettingsError, UserError
+
+# The last ones are not read, but their owner is told so by name rather than left without a picture.
+_PICTURE_SUFFIXES = frozenset(FORMAT_OF_SUFFIX) | {
+    ".gif", ".bmp", ".pgm", ".ppm", ".pnm", ".pbm", ".heic", ".heif", ".avif",
+}  # fmt: skip
+
+Progress = Callable[[str, int | None], AbstractContextManager[console.Advance]]
+
+
+@dataclass
+class Summary:
+    """What became of many photographs.
+
+    Args:
+        done: How many were colored.
+        were_colored: How many of these had been in color before.
+        failed: `file` and `reason` of each one that was not.
+    """
+
+    done: int = 0
+    were_colored: int = 0
+    failed: list[dict[str, str]] = field(default_factory=list)
+
+    def fail(self, path: Path, reason: str) -> None:
+        """Note a file, or a folder, that could not be colored."""
+        self.failed.append({"file": str(path), "reason": reason})
+
+
+def _photographs(folder: Path, target: Path, summary: Summary) -> Iterator[Path]:
+    """The pictures below a folder, but not hidden ones and not those in the target folder."""
+
+    def note(error: OSError) -> None:
+        summary.fail(Path(error.filename), f"{error.filename} cannot be read: {error.strerror}.")
+
+    for parent, folders, names in os.walk(folder, onerror=note):
+        here = Path(parent)
+        folders[:] = sorted(
+            name
+            for name in folders
+            if not name.startswith(".") and (here / name).resolve() != target.resolve()
+        )
+        for name in sorted(names):
+            if not name.startswith(".") and Path(name).suffix.lower() in _PICTURE_SUFFIXES:
+                yield here / name
+
+
+def _plan(sources: Sequence[Path], target: Path, summary: Summary) -> dict[Path, Path]:
+    """The photograph of each output; outputs of an earlier run are not photographs."""
+    plan: dict[Path, Path] = {}
+    seen: set[Path] = set()
+    for source in sources:
+        if source.is_dir():
+            before = len(summary.failed)
+            found = list(_photographs(source, target, summary))
+            if not found and len(summary.failed) == before:
+                summary.fail(source, f"{source} holds no photographs.")
+        else:
+            found = [source]
+        for photograph in found:
+            if photograph.resolve() in seen:
+                continue
+            seen.add(photograph.resolve())
+            inside = photograph.parent.relative_to(source) if source.is_dir() else Path()
+            output = output_in(target / inside, photograph)
+            first = plan.setdefault(output, photograph)
+            if first is not photograph:
+                reason = f"{output} is already the picture of {first}; rename one of them."
+                summary.fail(photograph, reason)
+    outputs = {output.resolve() for output in plan}
+    return {output: path for output, path in plan.items() if path.resolve() not in outputs}
+
+
+def colorize_many(
+    model: PredictsColor,
+    sources: Sequence[Path],
+    target: Path,
+    *,
+    size: int = SIZE,
+    max_pixels: int = MAX_PIXELS,
+    overwrite: bool = False,
+    progress: Progress = console.progress,
+) -> Summary:
+    """Color photographs and folders of them, one at a time, going on past those that fail.
+
+    Args:
+        model: The model, on any device.
+        sources: Files, and folders with all that is below them; hidden files are left out.
+        target: The folder of the outputs, `<stem>-color.<suffix>`, laid out as below each source
+            folder. It may lie inside a source folder: it is not colored again.
+        size: The shorter side that the model sees, pixels; at least 32.
+        max_pixels: A larger picture is refused before it is decoded.
+        overwrite: Replace outputs that lie in the photographs' own folder, too. In any other folder
+            outputs are always replaced.
+        progress: Shows how far it is.
+
+    Returns:
+        Counts, and each file or folder that failed with its reason.
+
+    Raises:
+        UserError: The target is a file.
+        StorageError: The disk is full, or the target cannot be written. No file is half-written.
+        SettingsError: `size` is under 32.
+        ModelError: The model predicts values that are not numbers.
+    """
+    if target.exists() and not target.is_dir():
+        raise UserError(f"{target} is a file; many photographs need a folder.", "give a folder")
+    summary = Summary()
+    plan = _plan(sources, target, summary)
+    with progress("Coloring", len(plan)) as advance:
+        for output, photograph in plan.items():
+            try:
+                result = colorize_photo(
+                    model,
+                    photograph,
+                    output,
+                    size=size,
+                    max_pixels=max_pixels,
+                    overwrite=overwrite or is_folder_of_outputs(output.parent, photograph),
+                )
+            except StorageError as error:
+                done = f"{summary.done} of {len(plan)} photographs were colored before."
+                raise StorageError(f"{error.problem} {done}", error.mend) from None
+            except (ModelError, SettingsError):
+                raise
+            except UserError as error:
+                summary.fail(photograph, str(error))
+            else:
+                summary.done += 1
+                summary.were_colored += result["was_colored"]
+            advance(1)
+    return summary

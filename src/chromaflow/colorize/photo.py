@@ -1,0 +1,96 @@
+"""One photograph from a file to a file."""
+
+from pathlib import Path
+from typing import Any
+
+from chromaflow.colorize.image import SIZE, PredictsColor, colored_strips
+from chromaflow.colorize.read import read_photo
+from chromaflow.colorize.write import FORMAT_OF_SUFFIX, depth_for, write_photo
+from chromaflow.errors import UserError
+from chromaflow.settings import Source
+
+MAX_PIXELS = Source().max_pixels
+
+
+def output_in(folder: Path, source: Path) -> Path:
+    """`<stem>-color` in a folder, with the photograph's suffix, or .png if that holds no color."""
+    suffix = source.suffix if source.suffix.lower() in FORMAT_OF_SUFFIX else ".png"
+    return folder / f"{source.stem}-color{suffix}"
+
+
+def is_folder_of_outputs(folder: Path, source: Path) -> bool:
+    """Whether a folder is another than the photograph's own, so its `-color` files are ours."""
+    return folder.resolve() != source.resolve().parent
+
+
+def _choose_output(source: Path, target: Path, overwrite: bool) -> Path:
+    is_folder = target.is_dir() or not target.suffix
+    output = output_in(target, source) if is_folder else target
+    if output.suffix.lower() not in FORMAT_OF_SUFFIX:
+        raise UserError(
+            f"{target}: a picture cannot be written as {target.suffix}.",
+            f"choose one of {', '.join(FORMAT_OF_SUFFIX)}",
+        )
+    existing = (
+        output.resolve()
+    )  # a path such as folder/../photo.png, or a link, may lead to the source
+    if not existing.exists():
+        return output
+    if source.exists() and existing.samefile(source):
+        raise UserError(f"{source} is never overwritten.", "give another name or folder")
+    if not (overwrite or (is_folder and is_folder_of_outputs(target, source))):
+        raise UserError(f"{output} exists already.", "remove it, or allow to overwrite it")
+    return output
+
+
+def colorize_photo(
+    model: PredictsColor,
+    source: Path,
+    target: Path,
+    *,
+    size: int = SIZE,
+    max_pixels: int = MAX_PIXELS,
+    overwrite: bool = False,
+) -> dict[str, Any]:
+    """Color a photograph at its full size, with its own L.
+
+    A photograph that is already in color is colored anew from its L, and the result says so.
+
+    Args:
+        model: The model, on any device.
+        source: JPEG, PNG, TIFF, WebP, GIF, BMP or PNM; EXIF rotation and ICC profiles are applied.
+        target: A file whose suffix chooses the format, or a folder, which gets
+            `<stem>-color.<suffix>`. JPEG is written with quality 95 and full chroma. PNG, TIFF and
+            WebP keep alpha; PNG and TIFF keep 16 bits.
+        size: The shorter side that the model sees, pixels; at least 32.
+        max_pixels: A larger picture is refused before it is decoded.
+        overwrite: Replace a file that exists. In a folder other than the photograph's own, `-color`
+            pictures of an earlier run are replaced in any case. The photograph itself never is.
+
+    Returns:
+        `source`, `target`, `width`, `height`, `bits` (8 or 16), `was_colored` and `notes`, a list
+        of what could not be kept as it was.
+
+    Raises:
+        DataError: The photograph cannot be read, or not be written in this format; by name.
+        StorageError: The disk is full, or the folder cannot be written.
+        ModelError: The model predicts values that are not numbers.
+        UserError: The target is the photograph itself, exists, or has an unknown suffix; or `size`
+            is under 32.
+    """
+    output = _choose_output(source, target, overwrite)
+    photo = read_photo(source, max_pixels)
+    dtype = depth_for(output, photo)
+    write_photo(output, photo, colored_strips(model, photo.grey, size=size, dtype=dtype))
+    if photo.was_colored:
+        photo.notes.append("it was in color, and was colored anew from its lightness")
+    height, width = photo.grey.shape
+    return {
+        "source": str(source),
+        "target": str(output),
+        "width": width,
+        "height": height,
+        "bits": dtype().itemsize * 8,
+        "was_colored": photo.was_colored,
+        "notes": photo.notes,
+    }

@@ -1,0 +1,244 @@
+"""Every metric of every held-out image, for a model or any other way to predict color.
+
+Each image is squeezed whole to one size; color is predicted from its lightness there and joined
+with the true lightness.
+"""
+
+import itertools
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from chromaflow import console
+from chromaflow.color.grid313 import Grid313
+from chromaflow.color.lab import join, lab_to_rgb, rgb_to_lab
+from chromaflow.color.stored import ab_histogram, decode_stored, encode_stored
+from chromaflow.errors import DataError, ModelError
+from chromaflow.metrics.auc import auc
+from chromaflow.metrics.colorfulness import colorfulness, colorfulness_hasler
+from chromaflow.metrics.delta_e import delta_e_2000
+from chromaflow.metrics.psnr import psnr
+from chromaflow.metrics.saturation import saturation_difference
+from chromaflow.metrics.ssim import ssim
+from chromaflow.settings import Evaluation
+from chromaflow.store.read import read_split
+
+if TYPE_CHECKING:
+    from chromaflow.models.colorizer import Colorizer
+
+HIGHER_IS_BETTER = {
+    "auc": True,
+    "auc_rebalanced": True,
+    "delta_e_2000": False,
+    "psnr": True,
+    "saturation_difference": False,
+    "ssim": True,
+}
+"""The metrics that have a better and a worse; colorfulness has none without the truth's."""
+
+_BATCH = 8
+
+Predictor = Callable[[Tensor], Tensor]
+"""Lightness (B, 1, H, W) to ab (B, 2, H, W), as `Colorizer.predict_ab`."""
+
+Progress = Callable[[str, int | None], AbstractContextManager[console.Advance]]
+
+
+@dataclass(frozen=True)
+class Measurements:
+    """What was measured of each image of a split.
+
+    Attributes:
+        ids: The images, in stored order, n of them.
+        values: Metric to one value an image, float64 (n,).
+        masses: What each image counts in `auc_rebalanced`: the mean weight of its pixels, (n,),
+            1 on average. It depends on the true colors of the split alone, not on the system.
+    """
+
+    ids: tuple[str, ...]
+    values: dict[str, NDArray[np.float64]]
+    masses: NDArray[np.float64]
+
+    def masses_of(self, metric: str) -> NDArray[np.float64]:
+        """What each image counts in the mean of a metric, (n,)."""
+        return self.masses if metric == "auc_rebalanced" else np.ones(len(self.ids))
+
+    def mean(self, metric: str) -> float:
+        """A metric of the whole split.
+
+        The mean over images, except for `auc_rebalanced`, which weighs pixels and not images:
+        Σ m·a / Σ m over the images' values a and masses m is its value over all pixels.
+        """
+        return float(np.average(self.values[metric], weights=self.masses_of(metric)))
+
+
+class _Truth(NamedTuple):
+    lightness: Tensor
+    ab: Tensor
+    rgb: Tensor
+    shown_lab: Tensor  # of rgb: what a screen shows, after clipping to its gamut
+    weights: Tensor
+
+
+def squeeze(pixels: NDArray[np.uint8], size: int) -> tuple[Tensor, Tensor]:
+    """A stored image at the size of the evaluation, antialiased, its aspect given up.
+
+    Args:
+        pixels: Stored Lab, uint8 (H, W, 3).
+        size: Side, pixels.
+
+    Returns:
+        Lightness float32 (1, 1, size, size) in 0..100 and ab float32 (1, 2, size, size).
+    """
+    lightness, ab = decode_stored(torch.from_numpy(np.array(pixels))[None])
+    if pixels.shape[:2] == (size, size):
+        return lightness, ab
+    lab = F.interpolate(join(lightness, ab), (size, size), mode="bilinear", antialias=True)
+    return lab[:, :1], lab[:, 1:]
+
+
+def _count_colors(folder: Path, size: int, progress: Progress) -> tuple[int, Grid313]:
+    """Number of images, and the bins with the inverse frequency of each among their pixels."""
+    count, histogram = 0, np.zeros((256, 256), np.int64)
+    with progress("Counting colors", None) as advance:
+        for _, pixels in read_split(folder):
+            lab = join(*squeeze(pixels, size))[0].permute(1, 2, 0).numpy()
+            histogram += ab_histogram(encode_stored(lab))
+            count += 1
+            advance(1)
+    if not count:
+        raise DataError(f"{folder} holds no images to judge a model by.", "chromaflow preprocess")
+    return count, Grid313(rebalance=0.0, histogram=histogram)
+
+
+def _batches(folder: Path, size: int) -> Iterator[tuple[list[str], Tensor, Tensor]]:
+    """Ids, lightness and ab of several images at a time."""
+    images = iter(read_split(folder))
+    while batch := list(itertools.islice(images, _BATCH)):
+        squeezed = [squeeze(pixels, size) for _, pixels in batch]
+        lightness, ab = (torch.cat(parts) for parts in zip(*squeezed, strict=True))
+        yield [id_ for id_, _ in batch], lightness, ab
+
+
+def _colorfulness(rgb: Tensor) -> dict[str, Tensor]:
+    return {"colorfulness": colorfulness(rgb), "colorfulness_hasler": colorfulness_hasler(rgb)}
+
+
+def _metrics(truth: _Truth, predicted_ab: Tensor) -> dict[str, Tensor]:
+    """Every metric of every image, each (B,)."""
+    rgb = lab_to_rgb(join(truth.lightness, predicted_ab))
+    return {
+        "auc": auc(predicted_ab, truth.ab),
+        "auc_rebalanced": auc(predicted_ab, truth.ab, truth.weights),
+        "delta_e_2000": delta_e_2000(rgb_to_lab(rgb), truth.shown_lab),
+        "psnr": psnr(rgb, truth.rgb),
+        "saturation_difference": saturation_difference(rgb, truth.rgb),
+        "ssim": ssim(rgb, truth.rgb),
+        **_colorfulness(rgb),
+    }
+
+
+def _predict(name: str, system: Predictor, lightness: Tensor) -> Tensor:
+    ab = system(lightness).float()
+    if not bool(torch.isfinite(ab).all()):
+        raise ModelError(f"{name} predicts colors that are not finite numbers.", "train it again")
+    return ab
+
+
+@torch.inference_mode()
+def measure(
+    systems: Mapping[str, Predictor],
+    lab_folder: Path,
+    size: int,
+    *,
+    device: torch.device | str = "cpu",
+    progress: Progress = console.progress,
+) -> dict[str, Measurements]:
+    """Measure several systems on the same images in one reading, and the truth itself.
+
+    The rebalanced AuC weighs a pixel by the inverse of the smoothed frequency of its true color's
+    bin among all pixels of the split (Zhang et al. 2016, Eq. 4 with λ = 0), so that its weights
+    are the same for every system; one more reading counts them first.
+
+    Args:
+        systems: Name to predictor.
+        lab_folder: Lab shards of the split, `data/lab/test`.
+        size: Side to which every image is squeezed, pixels.
+        device: Where the predictors and the metrics compute.
+        progress: How to show progress.
+
+    Returns:
+        Name to measurements, and under "truth" the colorfulness of the true images.
+
+    Raises:
+        DataError: The split is missing or empty.
+        ModelError: A prediction that is no number.
+    """
+    count, bins = _count_colors(lab_folder, size, progress)
+    bins = bins.to(device)
+    ids: list[str] = []
+    masses: list[Tensor] = []
+    values: dict[str, list[dict[str, Tensor]]] = {name: [] for name in ("truth", *systems)}
+    with progress("Measuring", count) as advance:
+        for batch_ids, *images in _batches(lab_folder, size):
+            lightness, ab = (image.to(device) for image in images)
+            weights = bins.weights[bins.encode(ab).indices[:, 0]]
+            rgb = lab_to_rgb(join(lightness, ab))
+            truth = _Truth(lightness, ab, rgb, rgb_to_lab(rgb), weights)
+            values["truth"].append(_colorfulness(rgb))
+            for name, predictor in systems.items():
+                values[name].append(_metrics(truth, _predict(name, predictor, lightness)))
+            ids += batch_ids
+            masses.append(weights.mean(dim=(1, 2)))
+            advance(len(batch_ids))
+    pooled = _pool(masses)
+    return {
+        name: Measurements(
+            tuple(ids),
+            {metric: _pool([batch[metric] for batch in batches]) for metric in batches[0]},
+            pooled,
+        )
+        for name, batches in values.items()
+    }
+
+
+def _pool(parts: list[Tensor]) -> NDArray[np.float64]:
+    pooled: NDArray[np.float64] = torch.cat(parts).double().cpu().numpy()
+    return pooled
+
+
+def predict_and_measure(
+    model: "Colorizer",
+    lab_folder: Path,
+    evaluation: Evaluation,
+    progress: Progress = console.progress,
+) -> Measurements:
+    """Measure one model on a split, on the device where it is; see `measure`.
+
+    Args:
+        model: In evaluation mode, as `load_model` gives it.
+        lab_folder: Lab shards of the split, `data/lab/test`.
+        evaluation: The settings.
+        progress: How to show progress.
+
+    Raises:
+        DataError: The split is missing or empty.
+        ModelError: A prediction that is no number.
+    """
+    device = next(model.parameters()).device
+    measured = measure(
+        {"model": model.predict_ab},
+        lab_folder,
+        evaluation.size,
+        device=device,
+        progress=progress,
+    )
+    return measured["model"]

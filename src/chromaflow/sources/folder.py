@@ -1,0 +1,102 @@
+"""The user's own photographs: every image file of a folder and its sub-folders."""
+
+import os
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from urllib.parse import quote
+
+from chromaflow.errors import DataError
+from chromaflow.project import Project
+from chromaflow.settings import Settings
+from chromaflow.sources.base import Record, UnreadableError, resolve
+
+EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif"})
+_MEND = "chromaflow ingest --set source.name=folder --set source.folder=PATH"
+
+
+def _raise(error: OSError) -> None:
+    raise error
+
+
+def _readable(text: str) -> str:
+    """A name from the disk as proper text; bytes that are no UTF-8 become question marks."""
+    return os.fsencode(text).decode("utf-8", "replace")
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise UnreadableError(f"the file cannot be read: {error.strerror}") from None
+
+
+class Folder:
+    """Photographs of a folder; see `chromaflow.sources.base.Source`.
+
+    The label is the name of the sub-folder that a photograph lies in, or empty. Hidden files and
+    folders are passed over, and so are links that lead out of the folder.
+
+    Raises:
+        DataError: `source.folder` is empty, no folder, not readable, without an image, or holds the
+            checkout itself.
+    """
+
+    def __init__(self, project: Project, settings: Settings) -> None:
+        if not settings.source.folder:
+            raise DataError("source.name = folder, but source.folder names no folder.", _MEND)
+        self._license = settings.source.license
+        self._name = f"source.folder = {settings.source.folder}"
+        self._root = resolve(project, settings.source.folder)
+        if not self._root.is_dir():
+            state = "is no folder" if self._root.exists() else "does not exist"
+            raise DataError(f"{self._name} {state}.", _MEND)
+        self._root = self._root.resolve()
+        if project.root.resolve().is_relative_to(self._root):
+            raise DataError(f"{self._name} holds this checkout, with all its pictures.", _MEND)
+        if self._root.is_relative_to(project.raw.resolve()):
+            raise DataError(f"{self._name} lies in {project.raw}, which is ingest's own.", _MEND)
+        self.skipped = 0
+        try:
+            self._names = list(self._walk())
+        except OSError as error:
+            raise DataError(
+                f"{self._name}: {error.filename} cannot be read: {error.strerror}", _MEND
+            ) from None
+        if not self._names:
+            kinds = " ".join(sorted(EXTENSIONS))
+            raise DataError(f"{self._name} holds no image ({kinds}).", _MEND)
+
+    def _walk(self) -> Iterator[str]:
+        for place, folders, names in os.walk(self._root, onerror=_raise):
+            folders[:] = sorted(name for name in folders if not name.startswith("."))
+            for name in sorted(names):
+                path = Path(place, name)
+                if self._is_photograph(path):
+                    yield path.relative_to(self._root).as_posix()
+                else:
+                    self.skipped += 1
+
+    def _is_photograph(self, path: Path) -> bool:
+        if path.name.startswith(".") or path.suffix.lower() not in EXTENSIONS:
+            return False
+        if path.is_symlink() and not path.resolve().is_relative_to(self._root):
+            return False
+        return path.is_file()
+
+    @property
+    def total(self) -> int:
+        """How many photographs there are."""
+        return len(self._names)
+
+    def records(self) -> Iterator[Record]:
+        """The photographs, folder after folder, by name."""
+        for name in self._names:
+            path = self._root / name
+            yield Record(
+                url="folder:" + quote(os.fsencode(name)),
+                label=_readable(path.parent.name) if path.parent != self._root else "",
+                license=self._license,
+                extension=path.suffix.lower(),
+                read=partial(_read, path),
+            )

@@ -1,0 +1,137 @@
+"""Measure one image: does it decode, how large is it, how colorful, what does it look like."""
+
+import contextlib
+import io
+import warnings
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import cv2
+import imagehash
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+# Whatever else Pillow reads, such as PostScript or icons, is no photograph.
+_FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF")
+Image.init()
+_ORIENTATION = 0x0112
+MEASURED_SIDE = 256
+
+
+class Inspection(NamedTuple):
+    """What one image is.
+
+    `width` and `height` are in pixels after the orientation that its EXIF data tells. `mean_chroma`
+    and `chroma_spread` are the mean and the standard deviation over the pixels of
+    chroma = √(a² + b²) in CIE Lab units, on a copy of at most 256 pixels a side. `phash` is the
+    64-bit perceptual hash of that copy in 16 hexadecimal digits. All of them are None, and `error`
+    says why, where the image does not decode.
+    """
+
+    decodes: bool
+    width: int | None = None
+    height: int | None = None
+    mean_chroma: float | None = None
+    chroma_spread: float | None = None
+    phash: str | None = None
+    error: str | None = None
+
+
+@contextlib.contextmanager
+def _own_limits() -> Iterator[None]:
+    """Let `source.max_pixels` decide about large images, and the manifest tell what is wrong."""
+    before = Image.MAX_IMAGE_PIXELS
+    Image.MAX_IMAGE_PIXELS = None
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        Image.MAX_IMAGE_PIXELS = before
+
+
+def _refusal(image: Image.Image, max_pixels: int) -> str:
+    """Why an image, of which only the header is read, shall not be decoded; empty if it shall."""
+    width, height = image.size
+    if width * height > max_pixels:
+        return f"{width}×{height} pixels are more than source.max_pixels = {max_pixels}"
+    # MPO is how phones store a JPEG with a second, small picture.
+    if image.format != "MPO" and getattr(image, "is_animated", False):
+        return "it holds more than one picture, so it is no photograph"
+    return ""
+
+
+def _reduce(image: Image.Image) -> Image.Image:
+    """Decode a picture and make it RGB, upright and small."""
+    # The decoder of JPEG reads every byte, yet computes only the pixels that are asked for.
+    image.draft("RGB", (MEASURED_SIDE, MEASURED_SIDE))
+    image.load()
+    if image.mode == "I" or image.mode.startswith(("I;", "F")):
+        image = _stretch(np.asarray(image, np.float64))
+    factor = -(-max(image.size) // MEASURED_SIDE)
+    if image.mode not in ("RGB", "L", "CMYK"):
+        image = image.convert("RGB")
+    if factor > 1:
+        # Narrow pictures keep one pixel.
+        image = image.reduce((min(factor, image.width), min(factor, image.height)))
+    return ImageOps.exif_transpose(image).convert("RGB")
+
+
+def _stretch(values: NDArray[np.float64]) -> Image.Image:
+    """Deep grey values, of which Pillow does not know the range, spread over 8 bits."""
+    values = np.nan_to_num(values)
+    low, high = values.min(), values.max()
+    return Image.fromarray(((values - low) * (255 / max(high - low, 1e-9))).astype(np.uint8))
+
+
+def _measure(data: bytes, max_pixels: int) -> Inspection:
+    with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
+        if reason := _refusal(image, max_pixels):
+            return Inspection(False, error=reason)
+        width, height = image.size
+        if image.getexif().get(_ORIENTATION, 1) in (5, 6, 7, 8):
+            width, height = height, width
+        small = _reduce(image)
+        if image.format == "TIFF":
+            # Pillow turns a TIFF by itself, and some versions swap its sides beforehand.
+            width, height = image.size
+    lab = cv2.cvtColor(np.asarray(small), cv2.COLOR_RGB2LAB)
+    a, b = (lab[..., channel].astype(np.int32) - 128 for channel in (1, 2))
+    squared = a * a + b * b
+    mean = float(np.sqrt(squared).mean())
+    spread = max(0.0, float(squared.mean()) - mean**2) ** 0.5
+    return Inspection(
+        decodes=True,
+        width=width,
+        height=height,
+        mean_chroma=round(mean, 3),
+        chroma_spread=round(spread, 3),
+        phash=str(imagehash.phash(small)),
+    )
+
+
+def _explain(error: Exception) -> str:
+    text = str(error)
+    # Pillow names the buffer's address, which differs from run to run.
+    return "no image format that is known" if "cannot identify" in text else f"it is broken: {text}"
+
+
+def inspect(data: bytes, max_pixels: int) -> Inspection:
+    """Measure an image file.
+
+    The header is read first: a picture that is too large or moves is never decoded. A JPEG is
+    decoded at reduced size, yet to its last byte, so that a truncated file is found.
+
+    Args:
+        data: The file's bytes, which may be anything.
+        max_pixels: A larger picture is taken for a decompression bomb.
+    """
+    if not data:
+        return Inspection(False, error="it holds no bytes")
+    try:
+        with _own_limits():
+            return _measure(data, max_pixels)
+    # Broken bytes make Pillow's decoders raise almost anything, from SyntaxError to struct.error.
+    except Exception as error:
+        return Inspection(False, error=_explain(error))

@@ -1,0 +1,200 @@
+"""The one way to MLflow: which address, a first use that cannot race, errors told in a sentence."""
+
+import contextlib
+import fcntl
+import functools
+import logging
+import os
+import re
+import tempfile
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from chromaflow.errors import ServerError
+from chromaflow.project import Project
+from chromaflow.settings import Settings
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+_PROBE_SECONDS = 4.0
+# MLflow would repeat a request for minutes; a user's own choice stands.
+_ENVIRONMENT = {
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+    "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    # A uv.lock in the checkout would otherwise be copied into every model.
+    "MLFLOW_UV_AUTO_DETECT": "false",
+    "MLFLOW_LOGGING_LEVEL": "ERROR",
+    "GIT_PYTHON_REFRESH": "quiet",
+}
+
+
+def tracking_uri(project: Project, settings: Settings) -> str:
+    """The address of MLflow: the setting, or a sqlite file in `.chromaflow`."""
+    return settings.tracking.uri or f"sqlite:///{project.state / 'mlflow.db'}"
+
+
+def is_server(uri: str) -> bool:
+    """Whether the address is a tracking server's rather than a database's."""
+    return urlsplit(uri).scheme in ("http", "https")
+
+
+def public_address(uri: str) -> str:
+    """The address without user name and password, for messages and records."""
+    return re.sub(r"(?<=://)[^/@]*@", "", uri)
+
+
+@contextlib.contextmanager
+def state_lock(project: Project, name: str) -> Iterator[None]:
+    """Hold a lock of this checkout; a process that is killed lets go of it.
+
+    Raises:
+        ServerError: `.chromaflow` cannot be written.
+    """
+    path = project.state / f"{name}.lock"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = path.open("a")
+    except OSError as error:
+        raise ServerError(
+            f"{path} cannot be written: {error.strerror}.",
+            f"make {project.state} a folder that you may write, or give tracking.uri a server",
+        ) from None
+    with file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def require_server(uri: str) -> None:
+    """Make sure within seconds that an MLflow server answers; databases pass.
+
+    Raises:
+        ServerError: Nothing answers there, or something that is not MLflow.
+    """
+    if not is_server(uri):
+        return
+    address = public_address(uri)
+    request = urllib.request.Request(f"{address.rstrip('/')}/health")  # noqa: S310 (http only)
+    try:
+        with urllib.request.urlopen(request, timeout=_PROBE_SECONDS) as response:  # noqa: S310
+            healthy = response.read(64).strip() == b"OK"
+    except urllib.error.HTTPError as error:
+        # A proxy that asks for a password stands in front of a server that is there.
+        healthy = error.code in (401, 403)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "reason", error)
+        raise ServerError(f"no MLflow server answers at {address}: {reason}", _MEND) from None
+    if not healthy:
+        raise ServerError(f"what answers at {address} is not MLflow", _MEND)
+
+
+_MEND = "chromaflow up, or empty tracking.uri to record in .chromaflow/mlflow.db"
+
+
+@functools.cache
+def _quiet_mlflow() -> None:
+    for name, value in _ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+
+
+def connect(project: Project, settings: Settings) -> "MlflowClient":
+    """A client of MLflow, its database made or found ready.
+
+    Raises:
+        ServerError: The server does not answer, or the database cannot be used.
+    """
+    uri = tracking_uri(project, settings)
+    require_server(uri)
+    _quiet_mlflow()
+    import mlflow  # noqa: PLC0415 (seconds)
+
+    logging.getLogger("mlflow").setLevel(os.environ["MLFLOW_LOGGING_LEVEL"].upper())
+    with told(uri):
+        # The registry asks the global address for a logged model, whatever its client was given.
+        mlflow.set_tracking_uri(uri)
+        with _first_use(project, uri):
+            return mlflow.MlflowClient(uri)
+
+
+@contextlib.contextmanager
+def _first_use(project: Project, uri: str) -> Iterator[None]:
+    """Let one process at a time touch a database that may still need its tables."""
+    if is_server(uri):
+        yield
+        return
+    with state_lock(project, "mlflow"):
+        path = sqlite_path(uri)
+        if path is not None and not path.exists():
+            _make_database(path)
+        yield
+
+
+def sqlite_path(uri: str) -> Path | None:
+    """The file of a sqlite address; None for other addresses."""
+    prefix = "sqlite:///"
+    return Path(uri.removeprefix(prefix)) if uri.startswith(prefix) else None
+
+
+def _make_database(path: Path) -> None:
+    """Make the tables in a file that takes its name when it is complete.
+
+    MLflow makes them in dozens of steps; a kill between two leaves a database that it can neither
+    use nor repair.
+    """
+    import mlflow  # noqa: PLC0415 (seconds)
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
+        made = Path(folder) / path.name
+        mlflow.MlflowClient(f"sqlite:///{made}").get_experiment_by_name("")
+        made.replace(path)
+
+
+def experiment_id(client: "MlflowClient", project: Project, settings: Settings) -> str:
+    """The id of the experiment, made where there is none."""
+    name = settings.tracking.experiment
+    uri = tracking_uri(project, settings)
+    with told(uri), _first_use(project, uri):
+        found = client.get_experiment_by_name(name)
+        if found is not None:
+            if found.lifecycle_stage != "active":
+                client.restore_experiment(found.experiment_id)
+            return str(found.experiment_id)
+        place = None if is_server(uri) else _artifact_root(project)
+        return str(client.create_experiment(name, artifact_location=place))
+
+
+def _artifact_root(project: Project) -> str:
+    folder = Path(project.state / "artifacts")
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder.resolve().as_uri()
+
+
+@contextlib.contextmanager
+def told(uri: str) -> Iterator[None]:
+    """Tell a fault of the server or its database in a sentence that names the address.
+
+    Raises:
+        ServerError: In place of what MLflow, its database or its connection raise.
+    """
+    import requests  # noqa: PLC0415
+    from mlflow.exceptions import MlflowException  # noqa: PLC0415 (seconds)
+    from sqlalchemy.exc import SQLAlchemyError  # noqa: PLC0415
+
+    try:
+        yield
+    except (MlflowException, SQLAlchemyError, requests.RequestException) as error:
+        text = str(error).strip().splitlines() or [type(error).__name__]
+        address = public_address(uri)
+        mend = _MEND if is_server(uri) else f"look at {address}: is it whole, may you write it?"
+        if "out-of-date database schema" in text[0]:
+            mend = f"copy the database away, then: mlflow db upgrade {address}"
+        raise ServerError(f"MLflow at {address}: {public_address(text[0])}", mend) from error

@@ -1,0 +1,56 @@
+"""The splits as MLflow datasets, named by the hashes of what they are made of."""
+
+import json
+from typing import TYPE_CHECKING
+
+from chromaflow.project import SPLITS, Project
+from chromaflow.tracking import lineage
+
+if TYPE_CHECKING:
+    from mlflow.entities import Dataset, DatasetInput
+
+# MLflow refuses a longer one; its own digest would look at the first rows of a table only.
+_DIGEST_LENGTH = 36
+_CONTEXT = {"train": "training", "validation": "validation", "test": "testing"}
+
+
+def _dataset(project: Project, split: str, facts: dict[str, str]) -> "Dataset":
+    from mlflow.entities import Dataset  # noqa: PLC0415 (seconds)
+
+    manifest = facts.get("data.validated.manifest.sha256", "")
+    digest = facts.get("data.lab.md5") or manifest or "unknown"
+    counts = _counts(project)
+    return Dataset(
+        name=split,
+        digest=digest[:_DIGEST_LENGTH],
+        source_type="dvc",
+        source=json.dumps({"path": f"data/lab/{split}", **facts}, sort_keys=True),
+        profile=json.dumps({"images": counts[split]}) if split in counts else None,
+    )
+
+
+def _counts(project: Project) -> dict[str, int]:
+    try:
+        text = (project.validated / "validation.json").read_text(encoding="utf-8")
+        return dict(json.loads(text)["splits"])
+    except (OSError, ValueError, KeyError):
+        return {}
+
+
+def held_out_dataset(project: Project) -> "Dataset":
+    """The held-out split, by which models are judged."""
+    return _dataset(project, "test", lineage.data_facts(project))
+
+
+def dataset_inputs(project: Project) -> "list[DatasetInput]":
+    """All splits; the full SHA-256 of the manifest, which names every image, stands as a tag."""
+    from mlflow.entities import DatasetInput, InputTag  # noqa: PLC0415 (seconds)
+
+    facts = lineage.data_facts(project)
+    sha256 = facts.get("data.validated.manifest.sha256", "")
+    inputs = []
+    for split in SPLITS:
+        tags = [InputTag("mlflow.data.context", _CONTEXT[split])]
+        tags += [InputTag("manifest_sha256", sha256)] if sha256 else []
+        inputs.append(DatasetInput(_dataset(project, split, facts), tags))
+    return inputs

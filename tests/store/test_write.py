@@ -1,0 +1,432 @@
+import errno
+import json
+import os
+import signal
+import subprocess
+import sys
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+from skimage import color
+
+from chromaflow import settings as settings_file
+from chromaflow.errors import DataError, SettingsError, UserError
+from chromaflow.files import digest_of_folder
+from chromaflow.settings import Settings
+from chromaflow.store import write
+from chromaflow.store.decode import photograph_to_lab
+from chromaflow.store.read import LabShards, read_split
+from chromaflow.store.write import preprocess
+
+
+def chunk_files(project):
+    return {path: path.stat().st_ino for path in project.lab.rglob("*.bin")}
+
+
+def read_everything(project, splits=("train", "validation", "test")):
+    return {split: list(read_split(project.lab / split)) for split in splits}
+
+
+def some(snapshot, shards):
+    return dict(list(snapshot.items())[:shards])
+
+
+def test_every_photograph_is_stored_once_in_its_split(accept, snapshot, small):
+    project = accept(snapshot)
+    preprocess(project, small)
+    accepted = [row for rows in snapshot.values() for row in rows]
+    for split, stored in read_everything(project).items():
+        expected = {row.id: row.data for row in accepted if row.split == split}
+        assert sorted(expected) == sorted(identifier for identifier, _ in stored)
+        for identifier, lab in stored:
+            assert np.array_equal(lab, photograph_to_lab(expected[identifier], 48, 10**8))
+            assert min(lab.shape[:2]) == 48
+
+
+def test_order_is_raw_shard_then_id(accept, snapshot, small):
+    project = accept(snapshot)
+    preprocess(project, small)
+    expected = [
+        identifier
+        for shard in sorted(snapshot)
+        for identifier in sorted(row.id for row in snapshot[shard] if row.split == "train")
+    ]
+    assert [identifier for identifier, _ in read_split(project.lab / "train")] == expected
+
+
+def test_statistics_are_those_of_the_pixels(accept, snapshot, small):
+    project = accept(snapshot)
+    summary = preprocess(project, small)
+    assert summary.pop("decoded") == 21
+    assert summary == json.loads((project.lab / "statistics.json").read_text())
+    assert summary["images"] == {"train": 15, "validation": 3, "test": 3}
+    assert summary["size"] == 48
+    pixels = np.concatenate([lab.reshape(-1, 3) for _, lab in read_split(project.lab / "train")])
+    histogram = np.load(project.lab / "ab_histogram.npy", allow_pickle=False)
+    expected = np.zeros((256, 256), np.int64)
+    np.add.at(expected, (pixels[:, 1], pixels[:, 2]), 1)
+    assert histogram.dtype == np.int64
+    assert np.array_equal(histogram, expected)
+    ab = pixels[:, 1:].astype(np.float64) - 128
+    assert summary["pixels"] == len(pixels)
+    assert summary["mean_ab"] == pytest.approx(ab.mean(axis=0).tolist(), abs=1e-5)
+    assert summary["mean_chroma"] == pytest.approx(np.hypot(*ab.T).mean(), abs=1e-5)
+
+
+def test_mean_color_agrees_with_scikit_image(accept, snapshot):
+    project = accept(snapshot)
+    settings = Settings.model_validate({"preprocess": {"size": 90}})
+    summary = preprocess(project, settings)
+    from PIL import Image
+
+    colors = []
+    for path in sorted((project.raw / "sample").iterdir()):
+        import tarfile
+
+        with tarfile.open(path) as archive:
+            for row in snapshot[f"sample/{path.name}"]:
+                if row.split == "train":
+                    file = archive.extractfile(f"{row.id}.jpg")
+                    colors.append(color.rgb2lab(np.asarray(Image.open(file)))[..., 1:])
+    expected = np.mean(colors, axis=(0, 1, 2))
+    assert summary["mean_ab"] == pytest.approx(expected.tolist(), abs=0.02)
+
+
+def test_small_chunks_hold_the_same_images(accept, snapshot, small):
+    project = accept(snapshot)
+    preprocess(project, small)
+    index = json.loads((project.lab / "train" / "index.json").read_text())
+    assert len(index["chunks"]) > len(snapshot)
+    assert all(chunk["chunk_bytes"] <= 24 * 1024 for chunk in index["chunks"])
+    few = read_everything(project)
+    large = small.model_copy(
+        update={"preprocess": Settings().preprocess.model_copy(update={"size": 48})}
+    )
+    preprocess(project, large)
+    assert len(list((project.lab / "train").glob("*.bin"))) == len(snapshot)
+    for split, images in read_everything(project).items():
+        for (one, lab), (other, same) in zip(few[split], images, strict=True):
+            assert one == other
+            assert np.array_equal(lab, same)
+
+
+def test_nothing_tells_when_or_where(accept, snapshot, small):
+    project = accept(snapshot)
+    preprocess(project, small)
+    index = json.loads((project.lab / "train" / "index.json").read_text())
+    assert sorted(index) == ["chunks", "config"]
+    assert index["config"]["data_format"] == ["str", "numpy"]
+    names = {path.name for path in project.lab.iterdir()}
+    assert names == {"train", "validation", "test", "statistics.json", "ab_histogram.npy"}
+    for path in project.lab.rglob("*"):
+        if path.is_file():
+            assert str(project.root).encode() not in path.read_bytes()
+
+
+def test_litdata_writes_the_bytes_it_always_wrote(tmp_path):
+    """Another release of litdata may write another format: then raise _FORMAT in write.py."""
+    from chromaflow.store import chunks
+
+    ramp = np.arange(32 * 40 * 3, dtype=np.uint32).astype(np.uint8).reshape(32, 40, 3)
+    items = [{"id": name, "lab": ramp} for name in ("one", "zwei")]
+    chunks.write(tmp_path, "group", 2**20, items)
+    item = b"%b" + np.uint32([5, 3, 32, 40, 3]).tobytes() + ramp.tobytes()
+    stored = [
+        np.uint32([len(name), len(item) - 2]).tobytes() + name.encode() + item[2:]
+        for name in ("one", "zwei")
+    ]
+    offsets = np.cumsum([16, *map(len, stored)], dtype=np.uint32)
+    expected = np.uint32(2).tobytes() + offsets.tobytes() + b"".join(stored)
+    assert (tmp_path / "group-00000.bin").read_bytes() == expected
+
+
+def test_again_decodes_nothing_and_changes_nothing(accept, snapshot, small):
+    project = accept(snapshot)
+    assert preprocess(project, small)["decoded"] == 21
+    before, files = digest_of_folder(project.lab), chunk_files(project)
+    assert preprocess(project, small)["decoded"] == 0
+    assert digest_of_folder(project.lab) == before
+    assert chunk_files(project) == files
+
+
+@pytest.mark.parametrize("change", ["add", "remove", "move", "size", "damage", "litter"])
+def test_what_stood_there_does_not_show(change, accept, snapshot, small, tmp_path):
+    """From whatever state, the result has the bytes of a run from nothing."""
+    first = snapshot if change == "remove" else some(snapshot, 2)
+    last = some(snapshot, 2) if change == "remove" else snapshot
+    if change == "move":
+        shard, rows = next(iter(first.items()))
+        first = {**first, shard: [rows[0]._replace(split="test"), *rows[1:]]}
+    project = accept(last)
+    preprocess(project, small)
+    fresh = digest_of_folder(project.lab)
+    project.lab.rename(tmp_path / "fresh")
+
+    accept(first)
+    before = Settings.model_validate({"preprocess": {"size": 32}}) if change == "size" else small
+    preprocess(project, before)
+    kept = chunk_files(project)
+    if change == "damage":
+        victim = sorted((project.lab / "train").glob("*.bin"))[1]
+        os.truncate(victim, victim.stat().st_size - 1)
+        (project.lab / "validation" / "index.json").unlink()
+    if change == "litter":
+        (project.lab / "train" / ".partial").mkdir()
+        (project.lab / "train" / ".partial" / "chunk-0-0.bin").write_bytes(b"half")
+        (project.lab / "notes.txt").write_text("mine")
+    accept(last)
+    decoded = preprocess(project, small)["decoded"]
+    assert digest_of_folder(project.lab) == fresh
+    assert decoded == {"add": 7, "remove": 0, "move": 14, "size": 21, "litter": 7}.get(
+        change, decoded
+    )
+    if change == "add":
+        assert kept.items() <= chunk_files(project).items()
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_any_number_of_threads_gives_the_same_bytes(
+    threads, accept, snapshot, small, tmp_path, monkeypatch
+):
+    project = accept(snapshot)
+    preprocess(project, small)
+    expected = digest_of_folder(project.lab)
+    project.lab.rename(tmp_path / "other")
+    monkeypatch.setattr(write, "_processors", lambda: threads)
+    preprocess(project, small)
+    assert digest_of_folder(project.lab) == expected
+
+
+def test_a_killed_run_goes_on_and_leaves_no_trace(accept, snapshot, small, tmp_path):
+    project = accept(snapshot)
+    preprocess(project, small)
+    expected = digest_of_folder(project.lab)
+    project.lab.rename(tmp_path / "whole")
+    settings_file.save(project, small)
+    program = (
+        "import os, pathlib, signal, sys\n"
+        "from contextlib import contextmanager\n"
+        "from chromaflow import settings\n"
+        "from chromaflow.project import Project\n"
+        "from chromaflow.store.write import preprocess\n"
+        "left = int(sys.argv[2])\n"
+        "def advance(count):\n"
+        "    global left\n"
+        "    left -= count\n"
+        "    if left == 0:\n"
+        "        os.kill(os.getpid(), signal.SIGKILL)\n"
+        "@contextmanager\n"
+        "def progress(*_):\n"
+        "    yield advance\n"
+        "project = Project(pathlib.Path(sys.argv[1]))\n"
+        "preprocess(project, settings.load(project), progress)\n"
+    )
+    # Test comes first, then train: in the middle of the second raw shard's training images.
+    arguments = [sys.executable, "-c", program, str(project.root), "12"]
+    assert subprocess.run(arguments, check=False).returncode == -signal.SIGKILL
+    assert any(path.name.endswith(".partial") for path in (project.lab / "train").iterdir())
+    summary = preprocess(project, small)
+    assert 0 < summary["decoded"] < 21
+    assert digest_of_folder(project.lab) == expected
+
+
+def test_an_interrupt_leaves_what_stood_readable(accept, snapshot, small):
+    project = accept(some(snapshot, 2))
+    preprocess(project, small)
+    before = read_everything(project)
+    accept(snapshot)
+
+    @contextmanager
+    def progress(*_):
+        def advance(count):
+            raise KeyboardInterrupt
+
+        yield advance
+
+    with pytest.raises(KeyboardInterrupt):
+        preprocess(project, small, progress)
+    after = read_everything(project)
+    assert [name for name, _ in after["train"]] == [name for name, _ in before["train"]]
+    assert not list(project.lab.rglob("*.partial"))
+
+
+def test_hard_links_of_a_cache_are_never_written_to(accept, snapshot, small, tmp_path):
+    project = accept(some(snapshot, 2))
+    preprocess(project, small)
+    cache = tmp_path / "cache"
+    cache.mkdir()
+    for number, path in enumerate(p for p in project.lab.rglob("*") if p.is_file()):
+        os.link(path, cache / str(number))
+        path.chmod(0o444)
+    expected = digest_of_folder(cache)
+    accept(snapshot)
+    preprocess(project, Settings.model_validate({"preprocess": {"size": 32}}))
+    assert digest_of_folder(cache) == expected
+
+
+def test_an_id_may_be_the_name_of_a_file(accept, snapshot, small, monkeypatch):
+    shard, rows = next(iter(snapshot.items()))
+    project = accept({shard: [rows[0]._replace(id="params")]})
+    (project.root / "params").write_text("not to be stored")
+    monkeypatch.chdir(project.root)
+    preprocess(project, small)
+    assert [name for name, _ in read_split(project.lab / "train")] == ["params"]
+
+
+def test_a_split_may_be_empty_but_not_train(accept, snapshot, small):
+    shard, rows = next(iter(snapshot.items()))
+    project = accept({shard: [row._replace(split="train") for row in rows]})
+    assert preprocess(project, small)["images"] == {"train": 7, "validation": 0, "test": 0}
+    with pytest.raises(DataError, match="validation is empty"):
+        read_split(project.lab / "validation")
+    accept({shard: [row._replace(split="test") for row in rows]})
+    with pytest.raises(DataError, match="no photograph to train on"):
+        preprocess(project, small)
+    assert len(list(read_split(project.lab / "train"))) == 7
+
+
+def test_progress_counts_what_is_decoded(accept, snapshot, small):
+    project = accept(some(snapshot, 2))
+    preprocess(project, small)
+    accept(snapshot)
+    calls = []
+
+    @contextmanager
+    def progress(description, total):
+        calls.append((description, total))
+        yield calls.append
+
+    preprocess(project, small, progress)
+    assert calls == [("Preprocessing", 7), *[1] * 7]
+
+
+class TestFaults:
+    def fails(self, project, settings, error, *patterns):
+        with pytest.raises(error) as caught:
+            preprocess(project, settings)
+        for pattern in patterns:
+            assert pattern in str(caught.value)
+
+    def test_no_manifest(self, project, small):
+        self.fails(project, small, DataError, "manifest.parquet is missing", "chromaflow validate")
+
+    def test_broken_manifest(self, accept, snapshot, small):
+        project = accept(snapshot)
+        (project.validated / "manifest.parquet").write_bytes(b"PAR1 no table PAR1")
+        self.fails(project, small, DataError, "cannot be read", "chromaflow validate")
+
+    def test_manifest_without_splits(self, accept, snapshot, small):
+        import pyarrow.parquet as pq
+
+        project = accept(snapshot)
+        path = project.validated / "manifest.parquet"
+        pq.write_table(pq.read_table(path).drop_columns("split"), path)
+        self.fails(project, small, DataError, "cannot be read", "split", "chromaflow validate")
+
+    @pytest.mark.parametrize(
+        ("shard", "split"),
+        [("../secret.tar", "train"), ("/etc/secret.tar", "train"), ("sample/000000.tar", "dev")],
+    )
+    def test_hostile_manifest(self, shard, split, accept, snapshot, small, monkeypatch):
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        project = accept(snapshot)
+        path = project.validated / "manifest.parquet"
+        row = {"id": "1", "key": "1", "sha256": "0" * 64, "split": split, "shard": shard}
+        rows = [row, {**row, "split": "train", "shard": "sample/000000.tar"}]
+        pq.write_table(pa.Table.from_pylist(rows), path)
+        self.fails(project, small, DataError, repr(split), repr(shard))
+
+    def test_missing_shard(self, accept, snapshot, small):
+        project = accept(snapshot)
+        (project.raw / "sample" / "000001.tar").unlink()
+        self.fails(project, small, DataError, "000001.tar is missing", "dvc checkout data.dvc")
+
+    @pytest.mark.parametrize("content", [b"", b"no tar", b"\x1f\x8b" + bytes(1000)])
+    def test_shard_that_is_no_archive(self, content, accept, snapshot, small):
+        project = accept(snapshot)
+        (project.raw / "sample" / "000001.tar").write_bytes(content)
+        self.fails(project, small, DataError, "000001.tar", "dvc checkout data.dvc")
+
+    def test_shard_cut_short(self, accept, snapshot, small):
+        project = accept(snapshot)
+        path = project.raw / "sample" / "000001.tar"
+        os.truncate(path, path.stat().st_size // 2)
+        self.fails(project, small, DataError, "000001.tar", "dvc checkout data.dvc")
+
+    def test_missing_member(self, accept, snapshot, small):
+        project = accept(snapshot)
+        shard, rows = next(iter(snapshot.items()))
+        manifest = (project.validated / "manifest.parquet").read_bytes()
+        accept({shard: rows[1:]})
+        (project.validated / "manifest.parquet").write_bytes(manifest)
+        self.fails(project, small, DataError, f"{shard} holds no {rows[0].id}", "dvc checkout")
+
+    def test_links_are_not_followed(self, accept, snapshot, small):
+        import tarfile
+
+        project = accept(snapshot)
+        shard, rows = next(iter(snapshot.items()))
+        with tarfile.open(project.raw / shard, "w") as archive:
+            header = tarfile.TarInfo(f"{rows[0].id}.jpg")
+            header.type, header.linkname = tarfile.SYMTYPE, "/etc/passwd"
+            archive.addfile(header)
+        self.fails(project, small, DataError, f"{shard} holds no")
+
+    def test_other_bytes_than_the_manifest_says(self, accept, snapshot, small):
+        project = accept(snapshot)
+        shard, rows = next(iter(snapshot.items()))
+        manifest = (project.validated / "manifest.parquet").read_bytes()
+        accept({shard: [rows[0]._replace(data=rows[1].data), *rows[1:]]})
+        (project.validated / "manifest.parquet").write_bytes(manifest)
+        self.fails(project, small, DataError, rows[0].id, shard, "SHA-256", "dvc checkout")
+
+    def test_photograph_that_does_not_decode(self, accept, snapshot, small):
+        shard, rows = next(iter(snapshot.items()))
+        project = accept({shard: [rows[0]._replace(data=b"GIF89a"), *rows[1:]]})
+        self.fails(project, small, DataError, rows[0].id, shard, "cannot be decoded", "validate")
+
+    def test_photograph_that_is_too_large(self, accept, snapshot, small):
+        project = accept(snapshot)
+        source = small.source.model_copy(update={"max_pixels": 90 * 120 - 1})
+        settings = small.model_copy(update={"source": source})
+        self.fails(project, settings, DataError, "120×90", "source.max_pixels")
+
+    def test_chunks_beyond_32_bits(self, project):
+        settings = Settings.model_validate({"preprocess": {"shard_size": "4GiB"}})
+        self.fails(project, settings, SettingsError, "preprocess.shard_size", "4GiB")
+
+    def test_full_disk(self, accept, snapshot, small, tmp_path, monkeypatch):
+        project = accept(snapshot)
+        preprocess(project, small)
+        expected = digest_of_folder(project.lab)
+        project.lab.rename(tmp_path / "whole")
+        real, left = os.fsync, [5]
+
+        def fsync(descriptor):
+            left[0] -= 1
+            if left[0] < 0:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            real(descriptor)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(os, "fsync", fsync)
+            self.fails(project, small, UserError, "disk is full", "chromaflow preprocess")
+        assert not list(project.lab.rglob("*.partial"))
+        assert 0 < preprocess(project, small)["decoded"] < 21
+        assert digest_of_folder(project.lab) == expected
+
+    def test_folder_that_cannot_be_written(self, accept, snapshot, small):
+        project = accept(snapshot)
+        project.lab.write_text("a file where a folder should be")
+        self.fails(project, small, UserError, str(project.lab), "cannot be written")
+
+
+def test_random_access_reads_what_was_written(accept, snapshot, small):
+    project = accept(snapshot)
+    preprocess(project, small)
+    shards = LabShards(project.lab / "train")
+    ids = [identifier for identifier, _ in read_split(project.lab / "train")]
+    assert [shards[position]["id"] for position in (14, 0, 7)] == [ids[14], ids[0], ids[7]]

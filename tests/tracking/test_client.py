@@ -1,0 +1,97 @@
+import contextlib
+import http.server
+import multiprocessing
+import socket
+import threading
+
+import pytest
+
+from chromaflow.errors import ServerError
+from chromaflow.project import Project
+from chromaflow.settings import Settings
+from chromaflow.tracking.client import connect, experiment_id, public_address, tracking_uri
+
+
+def with_uri(uri):
+    return Settings.model_validate({"tracking": {"uri": uri}})
+
+
+@contextlib.contextmanager
+def free_port():
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        yield taken.getsockname()[1]
+
+
+def test_a_server_that_is_down_is_named_with_what_starts_it(project):
+    with free_port() as port, pytest.raises(ServerError, match=rf"127.0.0.1:{port}") as raised:
+        connect(project, with_uri(f"http://me:hunter2@127.0.0.1:{port}"))
+    assert "chromaflow up" in raised.value.mend
+    assert "hunter2" not in str(raised.value)
+
+
+def test_another_program_at_the_port_is_told(project):
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), http.server.BaseHTTPRequestHandler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    with contextlib.closing(server.socket), pytest.raises(ServerError, match="is not MLflow"):
+        connect(project, with_uri(f"http://127.0.0.1:{server.server_port}"))
+    server.shutdown()
+
+
+def test_a_state_folder_that_cannot_be_is_told(tmp_path):
+    project = Project(tmp_path)
+    project.state.write_text("a file in its place")
+    with pytest.raises(ServerError, match=r"\.chromaflow") as raised:
+        connect(project, Settings())
+    assert "tracking.uri" in raised.value.mend
+
+
+def test_a_database_that_is_none_is_told(project):
+    (project.state / "mlflow.db").write_bytes(b"this is no database" * 100)
+    with pytest.raises(ServerError, match=r"mlflow\.db"):
+        connect(project, Settings())
+
+
+def test_an_unknown_kind_of_address_is_told(project):
+    with pytest.raises(ServerError, match="gopher"):
+        connect(project, with_uri("gopher://host"))
+
+
+def test_the_default_is_sqlite_with_artifacts_in_the_checkout(project, settings):
+    assert tracking_uri(project, settings) == f"sqlite:///{project.root}/.chromaflow/mlflow.db"
+    client = connect(project, settings)
+    number = experiment_id(client, project, settings)
+    place = client.get_experiment(number).artifact_location
+    assert place == (project.state / "artifacts").as_uri()
+    assert experiment_id(client, project, settings) == number
+    client.delete_experiment(number)
+    assert experiment_id(client, project, settings) == number
+
+
+def _use(root, found):
+    project = Project(root)
+    found.put(experiment_id(connect(project, Settings()), project, Settings()))
+
+
+def test_first_use_by_two_processes_at_once(tmp_path):
+    context = multiprocessing.get_context("fork")
+    found = context.Queue()
+    users = [context.Process(target=_use, args=(tmp_path / "new", found)) for _ in range(2)]
+    for user in users:
+        user.start()
+    assert [found.get(timeout=120) for _ in users] == ["1", "1"]
+    for user in users:
+        user.join()
+    assert [path.name for path in (tmp_path / "new" / ".chromaflow").glob("*.db*")] == ["mlflow.db"]
+
+
+@pytest.mark.parametrize(
+    ("uri", "shown"),
+    [
+        ("http://a:b@h:1/x", "http://h:1/x"),
+        ("postgresql://u:p@h/db", "postgresql://h/db"),
+        ("sqlite:////tmp/a@b.db", "sqlite:////tmp/a@b.db"),
+    ],
+)
+def test_passwords_are_not_shown(uri, shown):
+    assert public_address(uri) == shown

@@ -1,0 +1,104 @@
+import hashlib
+
+import yaml
+
+from chromaflow.settings import Settings
+from chromaflow.tracking import lineage
+
+
+def commit(git, project):
+    git("init", "--initial-branch=main")
+    (project.root / "code.py").write_text("print('one')\n")
+    (project.root / ".env").write_text("TOKEN=first\n")
+    (project.root / "server-secrets.yaml").write_text("a: first\n")
+    git("add", "-f", "code.py", ".env", "server-secrets.yaml", "params.yaml")
+    git("commit", "-m", "first")
+
+
+def test_a_clean_checkout(project, git):
+    commit(git, project)
+    (project.root / ".gitignore").write_text("*\n")
+    facts = lineage.git_facts(project)
+    assert len(facts["git.commit"]) == 40
+    assert facts["git.branch"] == "main"
+    assert facts["git.dirty"] == "false"
+
+
+def test_new_settings_do_not_make_the_code_unclean(project, git):
+    commit(git, project)
+    (project.root / ".gitignore").write_text("*\n")
+    project.params.write_text("seed: 18\n")
+    assert lineage.git_facts(project)["git.dirty"] == "false"
+    assert "+seed: 18" in lineage.collect(project, Settings()).texts["lineage/git/uncommitted.diff"]
+
+
+def test_changed_and_new_files_are_named(project, git):
+    commit(git, project)
+    (project.root / "code.py").write_text("print('two')\n")
+    (project.root / "new.py").write_text("")
+    facts = lineage.git_facts(project)
+    assert facts["git.dirty"] == "true"
+    assert {"code.py", "new.py"} <= set(facts["git.changed_files"].split(", "))
+
+
+def test_the_diff_holds_code_and_no_secrets(project, git):
+    commit(git, project)
+    (project.root / "code.py").write_text("print('two')\n")
+    (project.root / ".env").write_text("TOKEN=hunter2\n")
+    (project.root / "server-secrets.yaml").write_text("a: hunter2\n")
+    diff = lineage.collect(project, Settings()).texts["lineage/git/uncommitted.diff"]
+    assert "+print('two')" in diff
+    assert "hunter2" not in diff
+    assert "first" not in diff
+
+
+def test_a_huge_diff_is_cut(project, git):
+    commit(git, project)
+    (project.root / "code.py").write_text("x = 1\n" * 400_000)
+    diff = lineage.collect(project, Settings()).texts["lineage/git/uncommitted.diff"]
+    assert len(diff) < 1_100_000
+    assert "[cut: " in diff
+
+
+def test_outside_git_it_says_so(project):
+    found = lineage.collect(project, Settings())
+    assert found.tags["git.commit"] == "none: not a git checkout"
+    assert "git.branch" not in found.tags
+    assert "lineage/git/uncommitted.diff" not in found.texts
+
+
+def test_data_is_named_by_its_hashes(project):
+    project.raw.mkdir(parents=True)
+    (project.raw / "manifest.parquet").write_bytes(b"rows")
+    record = {"outs": [{"md5": "a" * 32 + ".dir", "path": "data/raw"}]}
+    project.raw_record.write_text(yaml.safe_dump(record))
+    stages = {"preprocess": {"outs": [{"path": "data/lab", "md5": "b" * 32 + ".dir"}]}}
+    (project.root / "dvc.lock").write_text(yaml.safe_dump({"stages": stages}))
+    found = lineage.collect(project, Settings())
+    assert found.tags["data.raw.md5"] == "a" * 32 + ".dir"
+    assert found.tags["data.lab.md5"] == "b" * 32 + ".dir"
+    assert found.tags["data.raw.manifest.sha256"] == hashlib.sha256(b"rows").hexdigest()
+    lock = (project.root / "dvc.lock").read_bytes()
+    assert found.tags["dvc.lock.sha256"] == hashlib.sha256(lock).hexdigest()
+    assert found.texts["lineage/dvc.lock"].encode() == lock
+
+
+def test_a_broken_lock_is_no_error(project):
+    (project.root / "dvc.lock").write_text("stages: [")
+    assert "data.lab.md5" not in lineage.data_facts(project)
+
+
+def test_environment_machine_and_flow_run(project, monkeypatch):
+    monkeypatch.setenv("CHROMAFLOW_FLOW_RUN_ID", "run-7")
+    found = lineage.collect(project, Settings())
+    assert found.tags["prefect.flow_run_id"] == "run-7"
+    assert "\nnumpy==" in found.texts["lineage/environment/packages.txt"]
+    assert lineage.machine(Settings())["threads"] == 2
+
+
+def test_parameters_are_flat_and_hold_no_password():
+    settings = Settings.model_validate({"tracking": {"uri": "http://me:hunter2@host:5000"}})
+    flat = lineage.parameters(settings)
+    assert flat["training.steps"] == "1000"
+    assert flat["seed"] == "17"
+    assert flat["tracking.uri"] == "http://host:5000"

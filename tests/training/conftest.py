@@ -1,0 +1,69 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import skimage.data
+from skimage.color import rgb2lab
+from skimage.transform import resize
+
+from chromaflow.color.stored import ab_histogram, encode_stored
+from chromaflow.project import Project
+from chromaflow.settings import Settings
+from chromaflow.store import chunks
+
+
+def photographs() -> list[np.ndarray]:
+    """Squares of real photographs, 72×64, stored Lab."""
+    squares = []
+    for name in ("astronaut", "chelsea", "coffee", "rocket"):
+        rgb = resize(getattr(skimage.data, name)(), (144, 144), anti_aliasing=True)
+        lab = encode_stored(rgb2lab(rgb))
+        squares += [lab[y : y + 72, x : x + 64] for y in (0, 72) for x in (0, 70)]
+    return squares
+
+
+@pytest.fixture(scope="session")
+def squares() -> list[np.ndarray]:
+    return photographs()
+
+
+MakeLab = Callable[..., Project]
+
+
+@pytest.fixture
+def make_lab(tmp_path: Path, squares: list[np.ndarray]) -> MakeLab:
+    """Makes a project whose train split holds 12 squares, and its validation split 4 or none."""
+
+    def make(*, validation: bool = True) -> Project:
+        project = Project(tmp_path / "checkout")
+        splits = {"train": squares[:12], "validation": squares[12:] if validation else []}
+        for split, images in splits.items():
+            folder = project.lab / split
+            folder.mkdir(parents=True)
+            if images:
+                items = ({"id": f"{split}-{i}", "lab": lab} for i, lab in enumerate(images))
+                chunks.write_index(folder, chunks.write(folder, "group", 2**20, items), 2**20)
+        histogram = sum(ab_histogram(image) for image in squares[:12])
+        np.save(project.lab / "ab_histogram.npy", histogram)
+        return project
+
+    return make
+
+
+@pytest.fixture
+def small() -> Settings:
+    """A training of a few seconds."""
+    return Settings.model_validate(
+        {
+            "model": {"width": 8},
+            "training": {
+                "steps": 6,
+                "batch": 2,
+                "crop": 32,
+                "validate_every": 3,
+                "accelerator": "cpu",
+                "threads": 1,
+            },
+        }
+    )
