@@ -45,7 +45,7 @@ def test_colors_of_srgb_are_those_of_scikit_image_and_of_the_color_part():
     ours = lab_to_rgb(rgb_to_lab(torch.from_numpy(rgb).permute(2, 0, 1) / 255))
     for other in (lab2rgb(lab), ours.permute(1, 2, 0).numpy()):
         difference = np.abs(joined - other)
-        assert difference.max() < 3e-3  # where rounding puts a color just outside sRGB
+        assert difference.max() < 1e-2  # where rounding puts a color just outside sRGB
         assert np.quantile(difference, 0.999) < 3e-4
 
 

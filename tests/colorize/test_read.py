@@ -274,6 +274,8 @@ def _bad_pictures():
     tifffile.imwrite(floats, _cat().astype(np.float32))
     deep = np.stack([_deep()] * 3)
     tifffile.imwrite(planes, deep, photometric="rgb", planarconfig="separate")
+    flipped = bytearray(_bytes(cat, "PNG"))
+    flipped[3000] ^= 1
     return {
         "empty.jpg": (b"", "is empty"),
         "text.png": (b"Dear reader, " * 50, "not a picture"),
@@ -282,6 +284,7 @@ def _bad_pictures():
         "web.avif": (b"\0\0\0\x18ftypavif" + b"\0" * 40, "is AVIF, which is not read"),
         "cut.jpg": (_bytes(cat, "JPEG")[:-400], "damaged or cut off"),
         "cut.png": (_bytes(cat, "PNG")[:-400], "damaged or cut off"),
+        "flipped.png": (flipped, "damaged or cut off"),
         "cut.tif": (_bytes(cat, "TIFF")[:-400], "damaged or cut off"),
         "cut.webp": (_bytes(cat, "WEBP")[:-400], "damaged"),
         "cut.gif": (_bytes(cat, "GIF")[:-400], "damaged or cut off"),

@@ -89,7 +89,7 @@ def test_saving_replaces_a_folder(model: Colorizer, folder: Path) -> None:
         (lambda f: change(f, "network", name=["resnet"]), ["names no network"]),
         (lambda f: change(f, "codebook", name="grid33"), ["unknown codebook", "grid313"]),
         (lambda f: change(f, "network", depth=3), ["no size depth", "width"]),
-        (lambda f: change(f, "network", pretrained=True), ["no size pretrained"]),
+        (lambda f: change(f, "network", pretrained=True), ["says more or less"]),
         (lambda f: change(f, "network", width=10**9), ["width = 1000000000"]),
         (lambda f: change(f, "network", width=16), ["another recipe", "other sizes of network."]),
         (

@@ -78,9 +78,9 @@ def test_reasons_in_words(checkout: Project) -> None:
 
 
 def test_a_snapshot_that_is_not_here(checkout: Project) -> None:
-    run(checkout, "add", "--quiet", "in.txt")
-    (checkout.root / "in.txt").unlink()
-    assert module.stale_stages(checkout)["ingest"] == ["its output in.txt is missing"]
+    record = {"outs": [{"path": "data", "md5": f"{'ab' * 16}.dir", "hash": "md5"}]}
+    (checkout.root / "data.dvc").write_text(yaml.safe_dump(record))
+    assert module.stale_stages(checkout)["ingest"] == ["its output data is not in DVC's cache"]
 
 
 def test_another_dvc_command_is_named(checkout: Project) -> None:
@@ -102,10 +102,16 @@ def test_another_dvc_command_is_named(checkout: Project) -> None:
         busy.wait()
 
 
-def test_what_dvc_cannot_read(checkout: Project) -> None:
-    (checkout.root / "dvc.yaml").write_text("stages: [")
-    with pytest.raises(UserError, match=r"dvc status failed: .*dvc\.yaml"):
-        module.stale_stages(checkout)
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("'./dvc.yaml' is invalid.\n\nDid not find …\n", "'./dvc.yaml' is invalid."),
+        ("noise\nERROR: no such remote\n", "no such remote"),
+        ("", "no message"),
+    ],
+)
+def test_what_dvc_cannot_read(text: str, problem: str) -> None:
+    assert module._dvc_error(text).problem == f"dvc status failed: {problem}"
 
 
 def test_dvc_is_missing(checkout: Project, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -105,7 +105,7 @@ def overlapping(path: Path) -> None:
         (lambda path: path.write_bytes(b"Rar!"), "no whole zip archive"),
         (lambda path: path.write_bytes(b""), "no whole zip archive"),
         (lambda path: path.mkdir(), "cannot be read"),
-        (lambda path: None, "cannot be read"),
+        (str, "cannot be read"),  # nothing is there
         (lambda path: pack(path, {"s/readme.txt": b""}), "holds no"),
     ],
 )

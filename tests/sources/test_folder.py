@@ -65,7 +65,11 @@ def test_links_that_lead_out_of_the_folder_are_not_followed(photographs: Path) -
     (photographs / "inside.png").symlink_to(photographs / "a.png")
     urls = {record.url for record in open_folder(photographs.parent, str(photographs)).records()}
     assert "folder:inside.png" in urls
-    assert not urls & {"folder:file_link.png", "folder:dangling.png", "folder:folder_link/secret.png"}
+    assert not urls & {
+        "folder:file_link.png",
+        "folder:dangling.png",
+        "folder:folder_link/secret.png",
+    }
 
 
 def test_special_files_are_passed_over(photographs: Path) -> None:
@@ -100,6 +104,7 @@ def test_a_folder_that_cannot_be_listed_is_named(
     [
         ("", "names no folder"),
         ("missing", "does not exist"),
+        ("~nobody-of-this-name/photographs", "does not exist"),
         ("../photographs/a.png", "is no folder"),
         ("../empty", "holds no image"),
         (".", "holds this checkout"),

@@ -1,5 +1,6 @@
 """Raw snapshots of real photographs, as ingest and validation leave them."""
 
+import functools
 import hashlib
 import io
 import tarfile
@@ -37,6 +38,7 @@ def encode(pixels: np.ndarray, kind: str = "JPEG", **options: object) -> bytes:
     return buffer.getvalue()
 
 
+@functools.cache
 def tile(number: int) -> bytes:
     """A different 90×120 tile of a photograph for each number, as JPEG."""
     photograph = getattr(data, NAMES[number % len(NAMES)])()

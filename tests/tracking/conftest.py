@@ -4,13 +4,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 pytest.importorskip("mlflow")
 
 from chromaflow import files
 from chromaflow.project import Project
 from chromaflow.settings import Settings
+from chromaflow.tracking import registry
 from chromaflow.tracking.client import connect
+from chromaflow.tracking.package import MODEL_PATH
 
 
 @pytest.fixture(scope="session")
@@ -70,9 +73,23 @@ def write_evaluation(project):
         }
         files.write_json(project.evaluation / "metrics.json", metrics)
         files.write_text(project.evaluation / "per_image.csv", "\n".join(rows) + "\n")
-        files.write_bytes(project.evaluation / "pictures" / "01-one.png", b"picture")
+        strip = np.zeros((32, 96, 3), np.uint8)
+        strip[:, 32:64] = (200, 30, 30)
+        picture = project.evaluation / "pictures" / "01-image3.png"
+        picture.parent.mkdir(exist_ok=True)
+        Image.fromarray(strip).save(picture)
 
     return write
+
+
+@pytest.fixture
+def light_package(monkeypatch):
+    """Register the bare model folder; a whole MLflow model takes a second to write."""
+    monkeypatch.setattr(
+        registry,
+        "write_package",
+        lambda folder, target, _: shutil.copytree(folder, target / MODEL_PATH),
+    )
 
 
 @pytest.fixture

@@ -62,7 +62,7 @@ def test_a_huge_diff_is_cut(project, git):
 
 def test_outside_git_it_says_so(project):
     found = lineage.collect(project, Settings())
-    assert found.tags["git.commit"] == "none: not a git checkout"
+    assert found.tags["git.commit"] == "none: no commit of git here"
     assert "git.branch" not in found.tags
     assert "lineage/git/uncommitted.diff" not in found.texts
 

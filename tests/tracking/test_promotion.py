@@ -21,7 +21,7 @@ def settings():
 
 
 @pytest.fixture
-def register(project, settings, write_candidate, write_evaluation):
+def register(project, settings, write_candidate, write_evaluation, light_package):
     """Register another candidate; gives its digest."""
 
     def make(seed=0, gain=0.1):
@@ -40,7 +40,7 @@ def champion_scores(monkeypatch):
     def score(level, ids=tuple(f"image{n}" for n in range(8))):
         values = {"auc_rebalanced": np.full(8, 0.5 + level)}
         found = Measurements(ids, values, np.ones(8))
-        monkeypatch.setattr(promotion, "_measure_champion", lambda *arguments: found)
+        monkeypatch.setattr(promotion, "_measure_champion", lambda *_: found)
 
     return score
 
@@ -61,7 +61,7 @@ def test_the_first_candidate_must_beat_both_baselines(project, settings, registe
     assert champion(project, settings).digest == digest
     (entry,) = ledger.read(project.ledger)
     assert entry["reason"] == decision["reason"]
-    assert entry["git_commit"] == "none: not a git checkout"
+    assert entry["git_commit"] == "none: no commit of git here"
     assert registry.serving(project, settings)["decided"] == entry["time"]
 
 

@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -31,12 +32,12 @@ def squares() -> list[np.ndarray]:
 MakeLab = Callable[..., Project]
 
 
-@pytest.fixture
-def make_lab(tmp_path: Path, squares: list[np.ndarray]) -> MakeLab:
+@pytest.fixture(scope="session")
+def make_lab_in(squares: list[np.ndarray]) -> MakeLab:
     """Makes a project whose train split holds 12 squares, and its validation split 4 or none."""
 
-    def make(*, validation: bool = True) -> Project:
-        project = Project(tmp_path / "checkout")
+    def make(root: Path, *, validation: bool = True) -> Project:
+        project = Project(root)
         splits = {"train": squares[:12], "validation": squares[12:] if validation else []}
         for split, images in splits.items():
             folder = project.lab / split
@@ -52,6 +53,12 @@ def make_lab(tmp_path: Path, squares: list[np.ndarray]) -> MakeLab:
 
 
 @pytest.fixture
+def make_lab(tmp_path: Path, make_lab_in: MakeLab) -> MakeLab:
+    """The same in a folder of the test."""
+    return partial(make_lab_in, tmp_path / "checkout")
+
+
+@pytest.fixture(scope="session")
 def small() -> Settings:
     """A training of a few seconds."""
     return Settings.model_validate(

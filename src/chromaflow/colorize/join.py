@@ -21,7 +21,7 @@ _RGB_FROM_WHITE_XYZ = (np.linalg.inv(_XYZ_FROM_RGB) * _WHITE).astype(np.float32)
 _CURVE_KNEE = 0.2068966
 # Half a level of 8 bits is 2e-3 in the brightest and 1.5e-4 in the darkest part of linear light.
 _GAMUT_TOLERANCE = 2e-5
-_HALVINGS = 10
+_HALVINGS = 8
 
 
 def _linear(encoded: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
@@ -103,7 +103,7 @@ def _outside(rgb: Floats) -> npt.NDArray[np.bool_]:
 def _with_less_chroma(root: Floats, a: Floats, b: Floats) -> Floats:
     """Linear RGB of (N,) colors outside sRGB, moved towards grey at the same L and hue angle.
 
-    Halving finds the largest share of ab inside the gamut to within 1/1024; grey always is inside.
+    Halving finds the largest share of ab inside the gamut to within 1/256; grey always is inside.
     """
     inside = np.zeros_like(root)
     step = np.float32(0.5)

@@ -5,7 +5,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import cv2
 import numpy as np
@@ -140,6 +140,17 @@ def _check_header(path: Path, image: ImageFile, max_pixels: int) -> None:
         )
 
 
+def _opened(path: Path, file: BinaryIO, max_pixels: int) -> ImageFile:
+    with _own_limit():
+        image = Image.open(file, formats=_FORMATS)
+        _check_header(path, image, max_pixels)
+        if image.format == "PNG":
+            image.verify()  # checksums, which decoding ignores
+            file.seek(0)
+            image = Image.open(file, formats=_FORMATS)
+    return image
+
+
 def _tiff_tag(image: Image.Image, tag: int, default: Any = None) -> Any:
     return image.tag_v2.get(tag, default) if isinstance(image, TiffImageFile) else default
 
@@ -264,22 +275,18 @@ def read_photo(path: Path, max_pixels: int) -> Photo:
     photo = Photo(grey=np.empty((0, 0), np.uint8))
     # Given a name, Pillow maps uncompressed files, which crashes if they shrink and garbles TIFFs
     # that are rotated; given an open file, it does not.
-    with _naming(path), path.open("rb") as file:
+    with _naming(path), path.open("rb") as file, _opened(path, file, max_pixels) as image:
+        deep = _bits(image) == 16
+        orientation = _read_metadata(image, photo)
         with _own_limit():
-            opened = Image.open(file, formats=_FORMATS)
-        with opened as image:
-            _check_header(path, image, max_pixels)
-            deep = _bits(image) == 16
-            orientation = _read_metadata(image, photo)
-            with _own_limit():
-                image.load()
-            if image.format == "TIFF":
-                orientation = 1  # both libraries turn it while decoding
-            deep_color = deep and image.mode in ("RGB", "RGBA", "LA", "CMYK")
-            if not (deep_color and _read_deep_color(path, image, photo)):
-                _read_shallow(image, photo)
-                if deep_color:
-                    photo.notes.append("its 16 bits were read as 8")
+            image.load()
+        if image.format == "TIFF":
+            orientation = 1  # both libraries turn it while decoding
+        deep_color = deep and image.mode in ("RGB", "RGBA", "LA", "CMYK")
+        if not (deep_color and _read_deep_color(path, image, photo)):
+            _read_shallow(image, photo)
+            if deep_color:
+                photo.notes.append("its 16 bits were read as 8")
     photo.grey = _upright(photo.grey, orientation)
     photo.alpha = None if photo.alpha is None else _upright(photo.alpha, orientation)
     return photo

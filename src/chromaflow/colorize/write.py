@@ -27,7 +27,7 @@ FORMAT_OF_SUFFIX = {
 _DEEP_FORMATS = ("PNG", "TIFF")
 _OPTIONS: dict[str, dict[str, Any]] = {
     "JPEG": {"quality": 95, "subsampling": 0},
-    "PNG": {},
+    "PNG": {"compress_level": 3},  # as small as the usual 6 on photographs, in half the time
     "TIFF": {"compression": "tiff_adobe_deflate"},
     "WEBP": {"quality": 95, "exact": True},
 }

@@ -62,11 +62,14 @@ def _build(description: dict[str, Any], path: Path) -> Colorizer:
     network, codebook = dict(description["network"]), dict(description["codebook"])
     try:
         book = build_codebook(**codebook)
-        return Colorizer(build_network(network.pop("name"), book.channels, **network), book)
+        model = Colorizer(build_network(network.pop("name"), book.channels, **network), book)
     except ModelError as error:
         raise ModelError(f"{path}: {error.problem}", error.mend or _MEND) from None
     except TypeError as error:
         raise ModelError(f"{path} cannot be understood: {error}", _MEND) from None
+    if {"format": FORMAT, **model.config()} != description:
+        raise ModelError(f"{path} says more or less than its network and codebook do.", _MEND)
+    return model
 
 
 def _read_weights(path: Path) -> dict[str, Tensor]:

@@ -5,13 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import great_expectations as gx
 import pandas as pd
-
-from chromaflow.settings import Quality
-
-os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
-
-import great_expectations as gx  # reads the variable above
 from great_expectations import expectations as gxe
 from great_expectations.data_context.types.base import (
     DataContextConfig,

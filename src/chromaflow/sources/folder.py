@@ -48,16 +48,9 @@ class Folder:
         self._license = settings.source.license
         self._name = f"source.folder = {settings.source.folder}"
         self._root = resolve(project, settings.source.folder)
-        if not self._root.is_dir():
-            state = "is no folder" if self._root.exists() else "does not exist"
-            raise DataError(f"{self._name} {state}.", _MEND)
-        self._root = self._root.resolve()
-        if project.root.resolve().is_relative_to(self._root):
-            raise DataError(f"{self._name} holds this checkout, with all its pictures.", _MEND)
-        if self._root.is_relative_to(project.raw.resolve()):
-            raise DataError(f"{self._name} lies in {project.raw}, which is ingest's own.", _MEND)
         self.skipped = 0
         try:
+            self._check(project)
             self._names = list(self._walk())
         except OSError as error:
             raise DataError(
@@ -66,6 +59,16 @@ class Folder:
         if not self._names:
             kinds = " ".join(sorted(EXTENSIONS))
             raise DataError(f"{self._name} holds no image ({kinds}).", _MEND)
+
+    def _check(self, project: Project) -> None:
+        if not self._root.is_dir():
+            state = "is no folder" if self._root.exists() else "does not exist"
+            raise DataError(f"{self._name} {state}.", _MEND)
+        self._root = self._root.resolve()
+        if project.root.resolve().is_relative_to(self._root):
+            raise DataError(f"{self._name} holds this checkout, with all its pictures.", _MEND)
+        if self._root.is_relative_to(project.raw.resolve()):
+            raise DataError(f"{self._name} lies in {project.raw}, which is ingest's own.", _MEND)
 
     def _walk(self) -> Iterator[str]:
         for place, folders, names in os.walk(self._root, onerror=_raise):

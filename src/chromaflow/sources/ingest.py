@@ -190,18 +190,20 @@ def _noting(images: Iterable[tuple[Member, Row]], rows: list[Row]) -> Iterator[M
         yield member
 
 
-def _commit(raw: Path, staging: Path, table: pa.Table) -> None:
-    """Move finished shards into the snapshot, then make them part of it."""
-    for name in _shards(table):
-        staged = staging / Path(name).name
-        if staged.exists():
-            (raw / name).parent.mkdir(parents=True, exist_ok=True)
-            staged.replace(raw / name)
-    for folder in {(raw / name).parent for name in _shards(table)}:
+def _commit(raw: Path, staging: Path, old: pa.Table, table: pa.Table) -> bool:
+    """Move finished shards into the snapshot, then make them part of it; whether there was need."""
+    names = [name for name in _shards(table) if (staging / Path(name).name).exists()]
+    if not names and table.equals(old):
+        return False
+    for name in names:
+        (raw / name).parent.mkdir(parents=True, exist_ok=True)
+        (staging / Path(name).name).replace(raw / name)
+    for folder in {(raw / name).parent for name in names}:
         descriptor = os.open(folder, os.O_RDONLY)
         os.fsync(descriptor)
         os.close(descriptor)
     write_manifest(raw / NAME, table)
+    return True
 
 
 def _sweep(raw: Path, table: pa.Table) -> None:
@@ -231,9 +233,7 @@ def _renew(
         images = comparison.new_images(source.records(), advance)
         staged = _stage(images, staging, known, settings)
     table = pa.concat_tables([comparison.standing(), *staged]).sort_by("id")
-    changed = not table.equals(old)
-    if changed:
-        _commit(raw, staging, table)
+    changed = _commit(raw, staging, old, table)
     _sweep(raw, table)
     before, after = set(old["id"].to_pylist()), set(table["id"].to_pylist())
     return {

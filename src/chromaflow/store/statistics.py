@@ -24,7 +24,7 @@ def ab_histogram(folder: Path) -> NDArray[np.int64]:
     """
     counts = np.zeros((256, 256), np.int64)
     for _, lab in read_split(folder):
-        # Counts in float32, exact for one image: fewer than 2²⁴ pixels.
+        # Counted in float32: exact up to 2²⁴ pixels of one color in one image.
         counts += cv2.calcHist([lab], [1, 2], None, [256, 256], [0, 256, 0, 256]).astype(np.int64)
     return counts
 

@@ -149,10 +149,12 @@ def _write(
     project: Project, settings: Settings, groups: list[_Group], progress: Progress
 ) -> dict[str, Any]:
     stored = {
-        group.name: chunks.find(project.lab / group.split, group.name, len(group.table))
+        (group.split, group.name): chunks.find(
+            project.lab / group.split, group.name, len(group.table)
+        )
         for group in groups
     }
-    missing = [group for group in groups if stored[group.name] is None]
+    missing = [group for group in groups if stored[group.split, group.name] is None]
     decoded = sum(len(group.table) for group in missing)
     with progress("Preprocessing", decoded) as advance, decode.own_pixel_limit():
         for group in missing:
@@ -161,12 +163,12 @@ def _write(
                 _photographs(project, group),
                 advance,
             )
-            stored[group.name] = chunks.write(
+            stored[group.split, group.name] = chunks.write(
                 project.lab / group.split, group.name, settings.preprocess.shard_size, items
             )
     index: _Index = {split: [] for split in SPLITS}
     for group in groups:
-        index[group.split] += stored[group.name] or []
+        index[group.split] += stored[group.split, group.name] or []
     for split, found in index.items():
         chunks.write_index(project.lab / split, found, settings.preprocess.shard_size)
     summary = _summarize(project, settings, index)

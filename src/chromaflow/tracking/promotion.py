@@ -224,7 +224,7 @@ def _reason(
     confidence, metric = settings.promotion.confidence, settings.promotion.metric
     names = {"champion": f"champion version {reigning.version}"} if reigning else BASELINES
     parts = [
-        f"{names[rival]} by {gain.mean:+.4f} {metric} "
+        f"{names[rival]} by {gain.mean:+.3g} {metric} "
         f"(above zero in {gain.share:.1%} of {gain.resamples} resamples of {gain.images} images)"
         for rival, gain in gains.items()
     ]

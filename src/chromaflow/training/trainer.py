@@ -80,8 +80,8 @@ def build_trainer(
         max_steps=training.steps,
         accumulate_grad_batches=training.accumulate,
         gradient_clip_val=training.clip,
-        val_check_interval=training.validate_every * training.accumulate,
-        check_val_every_n_epoch=None,
+        # In batches of the one epoch that the whole training is.
+        val_check_interval=min(training.validate_every, training.steps) * training.accumulate,
         limit_val_batches=None if validates else 0,
         num_sanity_val_steps=0,
         # On a GPU some gradients have no deterministic kernel.

@@ -1,0 +1,271 @@
+"""What the report shows, gathered from the files of the steps, the registry and the ledger."""
+
+import base64
+import csv
+import io
+import json
+import re
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from PIL import Image
+
+from chromaflow.errors import ModelError, UserError
+from chromaflow.project import Project
+from chromaflow.settings import Settings
+from chromaflow.tracking import ledger, lineage
+from chromaflow.tracking.client import is_server, public_address
+from chromaflow.tracking.glance import Version, champion, version_of
+from chromaflow.tracking.registry import read_metrics
+
+FEW_PHOTOGRAPHS = 200
+
+
+class Metric(NamedTuple):
+    """How a metric is shown.
+
+    Args:
+        label: Its name.
+        better: "higher", "lower", or "" where neither is.
+        decimals: After the point.
+        meaning: In plain words.
+    """
+
+    label: str
+    better: str
+    decimals: int
+    meaning: str
+
+
+METRICS = {
+    "auc_rebalanced": Metric(
+        "AuC, rebalanced",
+        "higher",
+        1,
+        "How many pixels come close to their true color, at every tolerance from 0 to 150, in "
+        "percent; rare colors count as much as common ones.",
+    ),
+    "auc": Metric("AuC", "higher", 1, "The same with every pixel counting alike: rewards grey."),
+    "delta_e_2000": Metric(
+        "ΔE 2000", "lower", 1, "The color difference that an eye sees; about 1 is just visible."
+    ),
+    "psnr": Metric(
+        "PSNR", "higher", 1, "Likeness pixel by pixel, in decibels; rewards timid colors."
+    ),
+    "ssim": Metric("SSIM", "higher", 3, "Likeness of structure, 1 at most."),
+    "saturation_difference": Metric(
+        "Saturation difference", "lower", 2, "How far the sum of saturation is off, 0 at best."
+    ),
+    "colorfulness": Metric(
+        "Colorfulness", "", 1, "How vivid, 0 to 255 (absolute differences): truth's is the goal."
+    ),
+    "colorfulness_difference": Metric(
+        "Δ colorfulness", "lower", 1, "Distance of the mean colorfulness from truth's."
+    ),
+    "colorfulness_hasler": Metric(
+        "Colorfulness, 2003", "", 1, "By the formula of Hasler and Süsstrunk, signed differences."
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Row:
+    """A metric of every system, as text; `best` names the systems that win."""
+
+    metric: Metric
+    cells: Mapping[str, str]
+    best: frozenset[str]
+
+
+SYSTEMS = {"model": "model", "mean_color": "mean color", "grey": "grey", "truth": "truth"}
+
+
+def metric_rows(metrics: Mapping[str, Any], first: str) -> list[Row]:
+    """The metrics of `metrics.json`, the one that decides first; unknown ones at the end."""
+    names = [first, *METRICS, *sorted(metrics["model"])]
+    rows = []
+    for name in dict.fromkeys(name for name in names if name in metrics["model"]):
+        metric = METRICS.get(name, Metric(name, "", 3, ""))
+        values = {s: metrics[s][name] for s in SYSTEMS if name in metrics.get(s, {})}
+        cells = {s: f"{value:.{metric.decimals}f}" for s, value in values.items()}
+        rivals = [value for system, value in values.items() if system != "truth"]
+        target = {"higher": max, "lower": min}.get(metric.better)
+        best = target(rivals) if target else None
+        rows.append(Row(metric, cells, frozenset(s for s, v in values.items() if v == best)))
+    return rows
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A strip of a held-out photograph: grey, predicted, true.
+
+    Args:
+        uri: The picture itself, as a data URI.
+        id: Of the image.
+        label: What it shows, as far as the manifest tells.
+        origin: Where it comes from.
+        license: Of the photograph.
+        score: The metric that decides, of the model.
+        rival: The same of the mean color.
+    """
+
+    uri: str
+    id: str
+    label: str
+    origin: str
+    license: str
+    score: str
+    rival: str
+
+
+def pictures(
+    project: Project, manifest: list[dict[str, Any]], metric: str, decimals: int
+) -> list[Picture]:
+    """The strips of the evaluation, in their order."""
+    known = {re.sub(r"[^A-Za-z0-9._-]", "_", row["id"])[:100]: row for row in manifest}
+    scores = _scores(project.evaluation / "per_image.csv", metric, decimals)
+    found = []
+    for path in sorted((project.evaluation / "pictures").glob("*.png")):
+        row = known.get(path.stem.partition("-")[2], {})
+        image = str(row.get("id", path.stem))
+        found.append(
+            Picture(
+                uri=_data_uri(path),
+                id=image,
+                label=str(row.get("label") or ""),
+                origin=str(row.get("url") or ""),
+                license=str(row.get("license") or ""),
+                score=scores.get((image, "model"), ""),
+                rival=scores.get((image, "mean_color"), ""),
+            )
+        )
+    return found
+
+
+def _data_uri(path: Path) -> str:
+    """The picture as JPEG with whole color resolution: a third of the PNG, no visible loss."""
+    buffer = io.BytesIO()
+    try:
+        with Image.open(path) as image:
+            image.convert("RGB").save(buffer, "JPEG", quality=92, subsampling=0)
+    except OSError as error:
+        raise ModelError(f"{path} is no picture: {error}", "dvc repro evaluate") from None
+    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+def _scores(path: Path, metric: str, decimals: int) -> dict[tuple[str, str], str]:
+    if not path.is_file():
+        return {}
+    with path.open(encoding="utf-8", newline="") as file:
+        return {
+            (row["id"], row["system"]): f"{float(row[metric]):.{decimals}f}"
+            for row in csv.DictReader(file)
+            if row.get(metric)
+        }
+
+
+def read_manifest(project: Project) -> list[dict[str, Any]]:
+    """Where every accepted image comes from; empty where the table is missing or unreadable."""
+    try:
+        import pyarrow.parquet as pq  # noqa: PLC0415 (half a second)
+
+        columns = ["id", "source", "url", "label", "license", "split"]
+        table = pq.read_table(project.validated / "manifest.parquet", columns=columns)
+    except (ImportError, OSError, ValueError):
+        return []
+    rows: list[dict[str, Any]] = table.to_pylist()
+    return rows
+
+
+def origins(manifest: list[dict[str, Any]]) -> dict[str, Any]:
+    """Images a source and a license, and how many photographs they were cut from."""
+    photographs: dict[str, set[str]] = {}
+    for row in manifest:
+        # The part behind # is the place of a tile in its photograph.
+        name = str(row["url"] or row["id"]).partition("#")[0]
+        photographs.setdefault(row["split"], set()).add(name)
+    count = {split: len(names) for split, names in photographs.items()}
+    return {
+        "sources": Counter(str(row["source"]) for row in manifest).most_common(),
+        "licenses": Counter(str(row["license"]) for row in manifest).most_common(),
+        "photographs": count,
+        "few": 0 < count.get("train", 0) < FEW_PHOTOGRAPHS,
+    }
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object, or an empty one where there is none."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Where the candidate stands: its version, what serves, what was decided.
+
+    Args:
+        version: Of the candidate; None where it is not registered or nobody answers.
+        champion: What serves, or None.
+        decision: The last entry of the ledger about the candidate; empty where there is none.
+        problem: Why registry or ledger could not be read; empty where they could.
+        link: Of the run on the pages of MLflow; empty without a server.
+    """
+
+    version: Version | None = None
+    champion: Version | None = None
+    decision: Mapping[str, Any] | None = None
+    problem: str = ""
+    link: str = ""
+
+
+def standing(project: Project, settings: Settings, digest: str) -> Standing:
+    """Ask registry and ledger; what does not answer is told on the page, not raised."""
+    try:
+        version = version_of(project, settings, digest)
+        entries = [e for e in ledger.read(project.ledger) if e.get("digest") == digest]
+        uri = settings.tracking.uri
+        link = ""
+        if version is not None and is_server(uri):
+            place = f"models/{version.model}/versions/{version.version}"
+            link = f"{public_address(uri).rstrip('/')}/#/{place}"
+        return Standing(
+            version,
+            champion(project, settings),
+            entries[-1] if entries else None,
+            link=link,
+        )
+    except UserError as error:
+        return Standing(problem=error.problem)
+
+
+def gather(project: Project, settings: Settings, digest: str) -> dict[str, Any]:
+    """Everything that the page shows of the model with this digest.
+
+    Raises:
+        ModelError: There is no evaluation, or it is of another model.
+    """
+    metrics, manifest = read_metrics(project, digest), read_manifest(project)
+    deciding = settings.promotion.metric
+    decides = METRICS[deciding]
+    return {
+        "digest": digest,
+        "metrics": metrics,
+        "rows": metric_rows(metrics, deciding),
+        "decides": decides,
+        "systems": SYSTEMS,
+        "pictures": pictures(project, manifest, deciding, decides.decimals),
+        "validation": read_json(project.validated / "validation.json"),
+        "training": read_json(project.training_report / "summary.json"),
+        "settings": settings,
+        "standing": standing(project, settings, digest),
+        "origins": origins(manifest),
+        "data": lineage.data_facts(project),
+        "lock": lineage.lock_outputs(project),
+        "code": lineage.git_facts(project),
+    }

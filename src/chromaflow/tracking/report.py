@@ -1,0 +1,110 @@
+"""The report of the last run: one HTML file that opens from disk, and its tables on a terminal."""
+
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from chromaflow import files
+from chromaflow.console import console
+from chromaflow.project import Project
+from chromaflow.settings import Settings
+from chromaflow.tracking.curves import TITLES, draw, read_curves
+from chromaflow.tracking.page_data import (
+    SYSTEMS,
+    Standing,
+    gather,
+    metric_rows,
+    read_json,
+    standing,
+)
+from chromaflow.tracking.registry import candidate_digest, read_metrics
+
+_TEMPLATE = "report.html.j2"
+
+
+def verdict(found: Standing) -> tuple[str, str]:
+    """A word for the page's color (good, held, open) and the headline."""
+    if found.problem:
+        return "open", "The registry could not be read"
+    if found.version is None:
+        return "open", "Not registered yet"
+    name = f"Version {found.version.version}"
+    if found.champion is not None and found.champion.digest == found.version.digest:
+        return "good", f"{name} is the champion"
+    if found.decision is None:
+        return "open", f"{name} is not decided upon yet"
+    if found.decision["promoted"]:
+        return "held", f"{name} is no longer the champion"
+    return "held", f"{name} was not promoted"
+
+
+def write_report(project: Project, settings: Settings) -> Path:
+    """Write `reports/index.html`: pictures, numbers, data, decision and the chain of origin.
+
+    Returns:
+        The page; it needs no network, no script and no other file.
+
+    Raises:
+        ModelError: There is no candidate, or no evaluation of it.
+    """
+    import jinja2  # noqa: PLC0415
+
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["capitalize_first"] = lambda text: text[:1].upper() + text[1:]
+    facts = gather(project, settings, candidate_digest(project))
+    curves = read_curves(project.training_report / "curves.csv")
+    mood, headline = verdict(facts["standing"])
+    page = environment.get_template(_TEMPLATE).render(
+        **facts,
+        mood=mood,
+        headline=headline,
+        curves=[(TITLES[name], draw(TITLES[name], points)) for name, points in curves.items()],
+    )
+    files.write_text(project.page, page)
+    return project.page
+
+
+def summarize(project: Project, settings: Settings) -> None:
+    """Print the decision, the metrics and the counts of the report.
+
+    Raises:
+        ModelError: There is no candidate, or no evaluation of it.
+    """
+    digest = candidate_digest(project)
+    metrics = read_metrics(project, digest)
+    found = standing(project, settings, digest)
+    out = console()
+    table = Table(title=f"{metrics['images']} held-out images", title_justify="left")
+    table.add_column("")
+    for name in SYSTEMS.values():
+        table.add_column(name, justify="right")
+    for row in metric_rows(metrics, settings.promotion.metric):
+        cells = [
+            f"[bold]{row.cells.get(s, '')}[/]" if s in row.best else row.cells.get(s, "")
+            for s in SYSTEMS
+        ]
+        table.add_row(row.metric.label, *cells)
+    out.print(table)
+    lines = (
+        _counts(read_json(project.validated / "validation.json")),
+        f"{verdict(found)[1]}. {(found.decision or {}).get('reason', found.problem)}",
+        f"The page: {project.page}",
+    )
+    for line in lines:
+        out.print(line, markup=False, soft_wrap=True)
+
+
+def _counts(validation: dict[str, Any]) -> str:
+    if not validation:
+        return "data/validated is missing"
+    reasons = ", ".join(f"{count} {name}" for name, count in validation["reasons"].items())
+    splits = ", ".join(f"{count} {name}" for name, count in validation["splits"].items())
+    quarantine = f"{validation['quarantined']} in quarantine" + (f" ({reasons})" if reasons else "")
+    return f"{validation['accepted']} images accepted ({splits}), {quarantine}"

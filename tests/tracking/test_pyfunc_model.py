@@ -1,0 +1,59 @@
+import numpy as np
+import pytest
+import torch
+from skimage import data
+
+from chromaflow.color.lab import join, lab_to_rgb, rgb_to_lab
+from chromaflow.models import build_model
+from chromaflow.models.folder import load_model, model_digest, save_model
+from chromaflow.tracking import registry
+from chromaflow.tracking.client import connect, tracking_uri
+from chromaflow.tracking.package import requirements
+
+
+@pytest.fixture
+def registered(project, settings, write_evaluation):
+    torch.manual_seed(0)
+    sizes = {"width": 8, "pretrained": False, "temperature": 0.38, "rebalance": 0.5}
+    model = build_model("efficientnet_lite0", "grid313", **sizes)
+    save_model(model, project.candidate)
+    digest = model_digest(project.candidate)
+    write_evaluation(digest)
+    registry.register(project, settings)
+    connect(project, settings).set_registered_model_alias("chromaflow", "champion", "1")
+    return digest
+
+
+def test_the_registry_names_a_model_as_its_folder_does(project, registered):
+    assert registry.candidate_digest(project) == registered
+
+
+def test_a_fresh_process_without_chromaflow_gives_the_same_colors(
+    project, settings, registered, run_python
+):
+    photographs = np.stack([data.coffee()[:96, :128].mean(2), data.chelsea()[:96, :128].mean(2)])
+    grey = photographs.astype(np.uint8)
+    np.save(project.root / "grey.npy", grey)
+    code = f"""
+import mlflow, numpy, sys
+mlflow.set_tracking_uri({tracking_uri(project, settings)!r})
+model = mlflow.pyfunc.load_model("models:/chromaflow@champion")
+assert {str(project.root)!r} in sys.modules["chromaflow"].__file__
+numpy.save("rgb.npy", model.predict(numpy.load("grey.npy")))
+"""
+    done = run_python(code, PYTHONPATH="", OMP_NUM_THREADS="1")
+    assert done.returncode == 0, done.stderr
+    found = np.load(project.root / "rgb.npy")
+    model = load_model(registry.champion_folder(project, settings))
+    rgb = torch.from_numpy(grey).float()[:, None].repeat(1, 3, 1, 1) / 255
+    lightness = rgb_to_lab(rgb)[:, :1]
+    with torch.inference_mode():
+        expected = lab_to_rgb(join(lightness, model.predict_ab(lightness)))
+    expected = (expected * 255).round().byte().permute(0, 2, 3, 1).numpy()
+    assert found.dtype == np.uint8
+    assert np.array_equal(found, expected)
+
+
+def test_requirements_are_pinned_without_local_builds():
+    assert [pin.partition("==")[0] for pin in requirements()] == ["numpy", "safetensors", "torch"]
+    assert all("+" not in pin for pin in requirements())

@@ -1,0 +1,198 @@
+import csv
+import re
+from html.parser import HTMLParser
+from xml.etree import ElementTree
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from chromaflow import files
+from chromaflow.errors import ModelError
+from chromaflow.evaluation.evaluate import HIGHER_IS_BETTER
+from chromaflow.settings import Settings
+from chromaflow.tracking import page_data, promotion, registry, report
+from chromaflow.tracking.client import connect
+from chromaflow.tracking.curves import draw, read_curves
+
+
+@pytest.fixture
+def judged(project, settings, write_candidate, write_evaluation, light_package):
+    """A candidate with its evaluation, pictures, data and curves, as the steps leave them."""
+    digest = write_candidate()
+    write_evaluation(digest)
+    table = {
+        "id": ["image3", "image9"],
+        "source": ["folder", "folder"],
+        "url": ["file:one.jpg#0,0,64", "file:two.jpg"],
+        "label": ["<b>bold</b>", "two"],
+        "license": ["CC0 & others", "CC0"],
+        "split": ["test", "train"],
+    }
+    project.validated.mkdir(parents=True)
+    pq.write_table(pa.table(table), project.validated / "manifest.parquet")
+    validation = {
+        "rows": 12,
+        "accepted": 9,
+        "quarantined": 3,
+        "reasons": {"min_chroma": 3, "unique": 1},
+        "splits": {"train": 5, "validation": 2, "test": 2},
+    }
+    files.write_json(project.validated / "validation.json", validation)
+    curves = "step,train_loss,validation_loss\n10,3.0,\n20,2.0,2.5\n"
+    files.write_text(project.training_report / "curves.csv", curves)
+    training = {"steps": 20, "images": {"train": 5}}
+    files.write_json(project.training_report / "summary.json", training)
+    return digest
+
+
+class _Links(HTMLParser):
+    def __init__(self):
+        super().__init__()
+        self.addresses, self.tags, self.text = [], [], []
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append(tag)
+        self.addresses += [value for name, value in attributes if name in ("src", "href")]
+
+    def handle_data(self, data):
+        self.text.append(data)
+
+
+def parse(path):
+    parser = _Links()
+    parser.feed(path.read_text(encoding="utf-8"))
+    return parser, " ".join(" ".join(parser.text).split())
+
+
+def test_the_page_stands_alone(project, settings, judged):
+    page, _ = parse(report.write_report(project, settings))
+    assert project.page.is_file()
+    assert "script" not in page.tags
+    assert "link" not in page.tags
+    assert page.addresses
+    assert all(address.startswith("data:image/jpeg;base64,") for address in page.addresses)
+    assert not re.search(r"url\(|@import|https?://", project.page.read_text())
+
+
+def test_the_page_tells_the_whole_chain(project, settings, judged):
+    result = registry.register(project, settings)
+    decision = promotion.promote(project, settings)
+    _, text = parse(report.write_report(project, settings))
+    assert "Version 1 is the champion" in text
+    assert decision["reason"][1:] in text
+    for fact in (judged, result["run_id"], "none: no commit of git here"):
+        assert fact in text
+    assert "9 accepted" in text
+    assert "3 min chroma" in text
+    assert "5 train" in text
+    assert "file:one.jpg#0,0,64" in text
+    assert files.sha256_of(project.validated / "manifest.parquet") in text
+    assert "AuC, rebalanced" in text
+    assert "What to expect of so few photographs" in text
+
+
+def test_what_others_wrote_is_escaped(project, settings, judged):
+    _, text = parse(report.write_report(project, settings))
+    assert "<b>bold</b>" in text
+    assert "CC0 & others" in text
+    assert "&lt;b&gt;bold" in project.page.read_text()
+
+
+def test_an_unregistered_candidate_and_missing_files_are_said(project, settings, judged):
+    (project.training_report / "curves.csv").unlink()
+    (project.validated / "validation.json").unlink()
+    (project.validated / "manifest.parquet").write_bytes(b"no table")
+    (project.evaluation / "per_image.csv").unlink()
+    _, text = parse(report.write_report(project, settings))
+    assert "Not registered yet" in text
+    assert "How it learned" not in text
+
+
+def test_a_registry_that_does_not_answer_leaves_a_page(project, judged):
+    settings = Settings.model_validate({"tracking": {"uri": "http://127.0.0.1:9"}})
+    _, text = parse(report.write_report(project, settings))
+    assert "no MLflow server answers at http://127.0.0.1:9" in text
+
+
+def test_a_broken_picture_is_named(project, settings, judged):
+    (project.evaluation / "pictures" / "02-broken.png").write_bytes(b"no picture")
+    with pytest.raises(ModelError, match=r"02-broken\.png"):
+        report.write_report(project, settings)
+
+
+def test_a_refused_and_a_replaced_candidate(project, settings, judged, write_evaluation):
+    write_evaluation(judged, gain=0.0)
+    registry.register(project, settings)
+    assert not promotion.promote(project, settings)["promoted"]
+    _, text = parse(report.write_report(project, settings))
+    assert "Version 1 was not promoted" in text
+    write_evaluation(judged, gain=0.1)
+    assert promotion.promote(project, settings)["promoted"]
+    connect(project, settings).delete_registered_model_alias("chromaflow", "champion")
+    _, text = parse(report.write_report(project, settings))
+    assert "Version 1 is no longer the champion" in text
+
+
+def test_without_an_evaluation_there_is_no_page(project, settings, write_candidate):
+    write_candidate()
+    with pytest.raises(ModelError, match=r"metrics\.json"):
+        report.write_report(project, settings)
+
+
+def test_the_summary_names_numbers_decision_and_page(project, settings, judged, capsys):
+    report.summarize(project, settings)
+    out = capsys.readouterr().err
+    assert "AuC, rebalanced" in out
+    assert "9 images accepted" in out
+    assert str(project.page) in out.replace("\n", "")
+
+
+def test_the_better_of_each_metric_is_marked():
+    metrics = {
+        "model": {"psnr": 20.0, "delta_e_2000": 9.0, "colorfulness": 10.0, "new": 1.0},
+        "grey": {"psnr": 21.0, "delta_e_2000": 9.0, "colorfulness": 0.0, "new": 2.0},
+        "mean_color": {"psnr": 19.0, "delta_e_2000": 12.0, "colorfulness": 5.0, "new": 3.0},
+        "truth": {"colorfulness": 40.0},
+    }
+    rows = {row.metric.label: row for row in page_data.metric_rows(metrics, "psnr")}
+    assert next(iter(rows)) == "PSNR"
+    assert rows["PSNR"].best == {"grey"}
+    assert rows["ΔE 2000"].best == {"model", "grey"}
+    assert rows["Colorfulness"].best == set()
+    assert rows["Colorfulness"].cells["truth"] == "40.0"
+    assert rows["new"].cells["model"] == "1.000"
+
+
+def test_metrics_point_the_way_that_evaluation_says():
+    ways = {True: "higher", False: "lower"}
+    for name, higher in HIGHER_IS_BETTER.items():
+        assert page_data.METRICS[name].better == ways[higher]
+
+
+def test_curves_are_read_by_column(tmp_path):
+    path = tmp_path / "curves.csv"
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["step", "train_loss", "validation_loss", "other"])
+        writer.writerows([[10, 3.0, "", 1], [20, 2.0, 2.5, 1]])
+    assert read_curves(path) == {
+        "train_loss": [(10.0, 3.0), (20.0, 2.0)],
+        "validation_loss": [(20.0, 2.5)],
+    }
+    assert read_curves(tmp_path / "none.csv") == {}
+
+
+@pytest.mark.parametrize(
+    "points", [[(0.0, 1.0)], [(5.0, 2.0), (9.0, 2.0)], [(1.0, 9.0), (2.0, -1.0)]]
+)
+def test_a_curve_is_whole_svg_within_its_frame(points):
+    drawing = ElementTree.fromstring(str(draw("a < b & c", points)))  # noqa: S314 (our own text)
+    assert drawing.get("aria-label").startswith("a < b & c: ")
+    width, height = (float(n) for n in drawing.get("viewBox").split()[2:])
+    line = next(part for part in drawing.iter() if part.tag == "polyline").get("points")
+    places = [tuple(map(float, pair.split(","))) for pair in line.split()]
+    assert len(places) == len(points)
+    assert all(0 <= x <= width and 0 <= y <= height for x, y in places)
+    if points[0][1] > points[-1][1]:
+        assert places[0][1] < places[-1][1]
