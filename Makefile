@@ -23,7 +23,7 @@ $(READY): requirements.lock pyproject.toml
 	@touch $@
 
 demo: $(READY) ## run the main job on the sample photographs and print what came out
-	@$(BIN)/chromaflow demo
+	@$(BIN)/chromaflow retrain --preset sample
 
 test: $(READY) ## lint, types, import contract, unit tests, one run from end to end
 	@$(MAKE) --no-print-directory lint

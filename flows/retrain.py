@@ -14,6 +14,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from chromaflow import dvc, settings
 from chromaflow.errors import TEMPORARY_FAILURE, UserError
 from chromaflow.project import Project
+from chromaflow.services.prefect_env import wait_for_server
 from flows import artifacts
 from flows.processes import StepFailedError, run, run_command, run_stage
 
@@ -144,7 +145,9 @@ def main() -> None:
     parser.add_argument("--preset", default="")
     parser.add_argument("--set", action="append", default=[], dest="overrides")
     arguments = parser.parse_args()
+    project = Project.find(Path(__file__).resolve().parent)
     try:
+        wait_for_server(project, settings.load(project))
         retrain(arguments.preset, tuple(arguments.overrides))
     except StepFailedError as error:
         sys.exit(error.exit_code)

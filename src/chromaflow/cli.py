@@ -169,11 +169,11 @@ def retrain(preset: PresetOption = "", set_: SetOption = None) -> None:
     A preset or --set is written to params.yaml first, so that DVC and the next command see it.
     """
     project, values = _load(preset, set_)
-    from chromaflow.services.prefect_env import prefect_environment
+    from chromaflow.services.prefect_env import environment_with_server
 
     flow = project.root / "flows" / "retrain.py"
     arguments = [f"--preset={preset}", *(f"--set={text}" for text in set_ or ())]
-    environment = prefect_environment(project, values)
+    environment = environment_with_server(project, values)
     os.execve(sys.executable, [sys.executable, str(flow), *arguments], environment)
 
 
