@@ -108,4 +108,4 @@ def run_command(project: Project, name: str) -> dict[str, Any]:
 
 def run_stage(project: Project, name: str) -> None:
     """Bring one DVC stage up to date."""
-    run(project, name, dvc.command("repro", "--single-item", name))
+    run(project, name, dvc.command("repro", "--quiet", "--single-item", name))

@@ -131,6 +131,7 @@ def retrain(preset: str = "", overrides: tuple[str, ...] = ()) -> None:
     stale = find_stale(project)
     for step in (retried(validate), retried(preprocess), train, retried(evaluate)):
         if step.name in stale:
+            tell(f"{step.name}: {step.description}")
             step(project)
     if not stale:
         tell("Nothing changed since the last training: nothing to train.")

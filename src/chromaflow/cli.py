@@ -1,5 +1,6 @@
 """Every command, thin: parse, call, print. Heavy imports wait until a command needs them."""
 
+import dataclasses
 import json as json_module
 import os
 import sys
@@ -186,28 +187,38 @@ def colorize(
     model: Annotated[
         Path | None, typer.Option("--model", help="A model folder instead of the champion.")
     ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace pictures beside the photographs, too.")
+    ] = False,
     preset: PresetOption = "",
     set_: SetOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Color grey photographs with the champion, at their own size and lightness."""
-    from chromaflow.colorize.folder import colorize_many
-    from chromaflow.models.folder import load_model
+    """Color grey photographs with the champion, at their own size and lightness.
 
+    Each becomes NAME-color in the output folder. A file that cannot be colored is named at the
+    end, and the rest goes on; the exit code is 1 then.
+    """
     sources = [path.expanduser().resolve() for path in photographs]
     target = output.expanduser().resolve()
     if model is None:
+        project, values = _load(preset, set_)
         from chromaflow.tracking.registry import champion_folder
 
-        project, values = _load(preset, set_)
         folder = champion_folder(project, values)
     else:
         folder = model.expanduser().resolve()
-    summary = colorize_many(load_model(folder), sources, target)
-    _print(summary, json, f"{summary['done']} colored, {len(summary['failed'])} failed: {target}")
-    if summary["failed"]:
-        for failure in summary["failed"]:
-            print(f"  {failure['file']}: {failure['reason']}", file=sys.stderr)
+    from chromaflow.colorize import colorize_many
+    from chromaflow.models.folder import load_model
+
+    summary = colorize_many(load_model(folder), sources, target, overwrite=overwrite)
+    line = f"{summary.done} colored, {len(summary.failed)} failed: {target}"
+    if summary.were_colored:
+        line += f"\n{summary.were_colored} had color already and were colored anew"
+    _print(dataclasses.asdict(summary), json, line)
+    for failure in summary.failed:
+        print(f"  {failure['file']}: {failure['reason']}", file=sys.stderr)
+    if summary.failed:
         raise typer.Exit(1)
 
 

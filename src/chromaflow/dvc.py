@@ -11,8 +11,10 @@ from typing import Any
 import yaml
 
 from chromaflow import files
-from chromaflow.errors import DataError, UserError
+from chromaflow.errors import ServerError, UserError
 from chromaflow.project import Project
+
+_BUSY = ("is busy, it is being blocked by", "Unable to acquire lock")
 
 
 def environment() -> dict[str, str]:
@@ -42,22 +44,31 @@ def _run(project: Project, *arguments: str) -> subprocess.CompletedProcess[str]:
     return result
 
 
-def stale(project: Project) -> dict[str, Any]:
+def stale(project: Project) -> dict[str, list[Any]]:
     """Stages whose inputs, settings, code or outputs changed, each with DVC's reasons.
 
     Raises:
-        UserError: DVC cannot tell, with its own words.
+        ServerError: Another DVC command holds the checkout.
+        UserError: DVC is missing or cannot tell, with its own words.
     """
     result = _run(project, "status", "--json")
     if result.returncode != 0:
-        raise UserError(f"dvc status failed: {_last_line(result.stderr)}", "dvc status --verbose")
-    changes: dict[str, Any] = json.loads(result.stdout)
+        raise _explain("status", result.stderr)
+    changes: dict[str, list[Any]] = json.loads(result.stdout)
     return changes
 
 
-def _last_line(text: str) -> str:
-    lines = [line for line in text.splitlines() if line.strip()]
-    return lines[-1] if lines else "no message"
+def _explain(name: str, text: str) -> UserError:
+    """The error behind what DVC printed, which ends with advice rather than with the reason."""
+    if any(word in text for word in _BUSY):
+        holder = next((line.strip() for line in text.splitlines() if "PID" in line), "")
+        return ServerError(
+            f"another DVC command holds this checkout {holder}".strip() + ".",
+            "wait until it is done",
+        )
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    line = next((line for line in lines if line.startswith("ERROR")), (lines or ["no message"])[0])
+    return UserError(f"dvc {name} failed: {line.removeprefix('ERROR: ')}", f"dvc {name} --verbose")
 
 
 def _read_record(project: Project) -> dict[str, Any]:
@@ -83,7 +94,7 @@ def record_snapshot(project: Project) -> bool:
         Whether the record changed.
 
     Raises:
-        DataError: DVC could not take the snapshot into its cache.
+        UserError: DVC could not take the snapshot into its cache.
     """
     manifest = files.sha256_of(project.raw / "manifest.parquet")
     old = _read_record(project)
@@ -97,10 +108,7 @@ def record_snapshot(project: Project) -> bool:
     files.write_text(project.raw_record, yaml.safe_dump(record, sort_keys=False))
     result = _run(project, "commit", "--force", "--quiet", project.raw_record.name)
     if result.returncode != 0:
-        raise DataError(
-            f"DVC could not record data/raw in data.dvc: {_last_line(result.stderr)}",
-            "dvc commit --force data.dvc",
-        )
+        raise _explain("commit", result.stderr)
     return snapshot_digest(project) != before
 
 

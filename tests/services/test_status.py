@@ -111,7 +111,7 @@ def test_another_dvc_command_is_named(checkout: Project) -> None:
     ],
 )
 def test_what_dvc_cannot_read(text: str, problem: str) -> None:
-    assert module._dvc_error(text).problem == f"dvc status failed: {problem}"
+    assert dvc._explain("status", text).problem == f"dvc status failed: {problem}"
 
 
 def test_dvc_is_missing(checkout: Project, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@ import contextlib
 import http.server
 import multiprocessing
 import socket
+import subprocess
 import threading
 
 import pytest
@@ -66,6 +67,19 @@ def test_the_default_is_sqlite_with_artifacts_in_the_checkout(project, settings)
     assert experiment_id(client, project, settings) == number
     client.delete_experiment(number)
     assert experiment_id(client, project, settings) == number
+
+
+def test_a_moved_checkout_is_told_with_what_mends_it(project, settings):
+    client = connect(project, settings)
+    experiment_id(client, project, settings)
+    (project.state / "artifacts").mkdir()
+    moved = Project(project.root.with_name("moved"))
+    project.root.rename(moved.root)
+    with pytest.raises(ServerError, match="was moved") as raised:
+        experiment_id(connect(moved, settings), moved, settings)
+    assert "ln -s" in raised.value.mend
+    subprocess.run(["sh", "-c", raised.value.mend.partition(", or")[0]], check=True)
+    assert experiment_id(connect(moved, settings), moved, settings) == "1"
 
 
 def _use(root, found):

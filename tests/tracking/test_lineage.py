@@ -80,7 +80,15 @@ def test_data_is_named_by_its_hashes(project):
     assert found.tags["data.raw.manifest.sha256"] == hashlib.sha256(b"rows").hexdigest()
     lock = (project.root / "dvc.lock").read_bytes()
     assert found.tags["dvc.lock.sha256"] == hashlib.sha256(lock).hexdigest()
-    assert found.texts["lineage/dvc.lock"].encode() == lock
+    assert found.texts["lineage/dvc.lock.txt"].encode() == lock
+
+
+def test_no_copy_looks_like_a_record_of_dvc(project):
+    for name in ("data.dvc", "dvc.lock"):
+        (project.root / name).write_text("outs: []\n")
+    names = [name.rpartition("/")[2] for name in lineage.collect(project, Settings()).texts]
+    assert {"data.dvc.txt", "dvc.lock.txt", "params.yaml"} <= set(names)
+    assert not [n for n in names if n.endswith(".dvc") or n in ("dvc.yaml", "dvc.lock")]
 
 
 def test_a_broken_lock_is_no_error(project):

@@ -1,7 +1,6 @@
 """Where a checkout stands: what serves, what is stale, what is unfinished, which servers answer."""
 
-import json
-import subprocess
+import contextlib
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -11,13 +10,12 @@ from rich.console import Console
 from rich.table import Table
 
 from chromaflow import dvc
-from chromaflow.errors import ServerError, UserError
+from chromaflow.errors import UserError
 from chromaflow.project import Project
 from chromaflow.services.servers import require_package, running
 from chromaflow.settings import Settings
 from chromaflow.tracking.registry import serving
 
-_BUSY = ("is busy, it is being blocked by", "Unable to acquire lock")
 _WORDS = {
     "modified": "changed",
     "deleted": "is missing",
@@ -58,17 +56,7 @@ def stale_stages(project: Project) -> dict[str, list[str]]:
         UserError: DVC is missing or cannot tell.
     """
     require_package("dvc")
-    result = subprocess.run(
-        dvc.command("status", "--json"),
-        cwd=project.root,
-        env=dvc.environment(),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if result.returncode != 0:
-        raise _dvc_error(result.stderr)
-    changes: dict[str, list[Any]] = json.loads(result.stdout)
+    changes = dvc.stale(project)
     finished = _stages_of(project, "dvc.lock")
     order = {name: number for number, name in enumerate(_stages_of(project, "dvc.yaml"))}
     return {
@@ -79,18 +67,6 @@ def stale_stages(project: Project) -> dict[str, list[str]]:
         )
         for name in sorted(changes, key=lambda name: order.get(name, -1))
     }
-
-
-def _dvc_error(text: str) -> UserError:
-    if any(word in text for word in _BUSY):
-        holder = next((line.strip() for line in text.splitlines() if "PID" in line), "")
-        return ServerError(
-            f"another DVC command holds this checkout {holder}".strip() + ".",
-            "wait until it is done",
-        )
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    line = next((line for line in lines if line.startswith("ERROR")), (lines or ["no message"])[0])
-    return UserError(f"dvc status failed: {line.removeprefix('ERROR: ')}", "dvc status --verbose")
 
 
 def _stages_of(project: Project, file: str) -> list[str]:
@@ -129,13 +105,14 @@ def _reasons_of_paths(kind: str, paths: Mapping[str, Any]) -> list[str]:
 
 
 def unfinished(project: Project) -> list[dict[str, str]]:
-    """The trainings with a checkpoint that was not used up, the latest first."""
+    """The trainings that were interrupted after a checkpoint, the latest first."""
     found = []
-    for folder in project.checkpoints.glob("*/"):
-        times = [path.stat().st_mtime for path in folder.rglob("*") if path.is_file()]
-        if times:
-            changed = datetime.fromtimestamp(max(times), UTC).isoformat(timespec="seconds")
-            found.append({"fingerprint": folder.name, "changed": changed})
+    for path in project.checkpoints.glob("*/last.ckpt"):
+        # It is deleted when its training ends, which may be now.
+        with contextlib.suppress(FileNotFoundError):
+            changed = datetime.fromtimestamp(path.stat().st_mtime, UTC)
+            row = {"fingerprint": path.parent.name, "changed": changed.isoformat("T", "seconds")}
+            found.append(row)
     return sorted(found, key=lambda row: row["changed"], reverse=True)
 
 
@@ -147,8 +124,9 @@ def render(result: Mapping[str, Any]) -> None:
     table.add_row("serves", _words_of_serving(result["serving"]))
     table.add_row("stale", _words_of_stale(result["stale"]))
     for row in result["unfinished"]:
-        line = f"training {row['fingerprint']}, last saved {row['changed']}: chromaflow retrain"
-        table.add_row("unfinished", f"{line} goes on from there")
+        line = f"training {row['fingerprint'][:12]}, last saved {row['changed']}"
+        mend = "chromaflow retrain goes on from there, if code, data and settings are the same"
+        table.add_row("unfinished", f"{line}\n→ {mend}")
     servers = [f"{name} {address}" for name, address in result["servers"].items()]
     table.add_row("servers", "\n".join(servers) or "none answers → chromaflow up")
     Console(highlight=False, markup=False).print(table)

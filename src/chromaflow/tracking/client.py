@@ -12,7 +12,7 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from chromaflow.errors import ServerError
 from chromaflow.project import Project
@@ -162,20 +162,42 @@ def experiment_id(client: "MlflowClient", project: Project, settings: Settings) 
     """The id of the experiment, made where there is none."""
     name = settings.tracking.experiment
     uri = tracking_uri(project, settings)
+    place = None if is_server(uri) else _artifact_root(project)
     with told(uri), _first_use(project, uri):
         found = client.get_experiment_by_name(name)
-        if found is not None:
-            if found.lifecycle_stage != "active":
-                client.restore_experiment(found.experiment_id)
-            return str(found.experiment_id)
-        place = None if is_server(uri) else _artifact_root(project)
+        if found is None:
+            return _create_experiment(client, name, place)
+        if place is not None:
+            _refuse_moved(found.artifact_location, place)
+        if found.lifecycle_stage != "active":
+            client.restore_experiment(found.experiment_id)
+        return str(found.experiment_id)
+
+
+def _create_experiment(client: "MlflowClient", name: str, place: str | None) -> str:
+    from mlflow.exceptions import MlflowException  # noqa: PLC0415 (seconds)
+
+    try:
         return str(client.create_experiment(name, artifact_location=place))
+    except MlflowException as error:
+        # Another checkout was first.
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+        return str(client.get_experiment_by_name(name).experiment_id)
 
 
 def _artifact_root(project: Project) -> str:
-    folder = Path(project.state / "artifacts")
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder.resolve().as_uri()
+    return (project.state / "artifacts").resolve().as_uri()
+
+
+def _refuse_moved(recorded: str, place: str) -> None:
+    """MLflow records where artifacts lie once and for all, as an absolute path."""
+    old, new = (Path(unquote(urlsplit(uri).path)) for uri in (recorded, place))
+    if recorded.startswith("file:") and old != new and not old.exists() and new.exists():
+        raise ServerError(
+            f"MLflow knows the artifacts of this checkout in {old}, which is gone: it was moved.",
+            f"mkdir -p {old.parent} && ln -s {new} {old}, or move the checkout back",
+        )
 
 
 @contextlib.contextmanager
@@ -192,9 +214,15 @@ def told(uri: str) -> Iterator[None]:
     try:
         yield
     except (MlflowException, SQLAlchemyError, requests.RequestException) as error:
-        text = str(error).strip().splitlines() or [type(error).__name__]
-        address = public_address(uri)
+        text, address = first_line(error), public_address(uri)
         mend = _MEND if is_server(uri) else f"look at {address}: is it whole, may you write it?"
-        if "out-of-date database schema" in text[0]:
+        if "out-of-date database schema" in text:
             mend = f"copy the database away, then: mlflow db upgrade {address}"
-        raise ServerError(f"MLflow at {address}: {public_address(text[0])}", mend) from error
+        raise ServerError(f"MLflow at {address}: {text}", mend) from error
+
+
+def first_line(error: BaseException) -> str:
+    """What an error says, on one line of readable length and without passwords."""
+    text = str(error).strip().partition("\n")[0] or type(error).__name__
+    # Behind this, urllib3 repeats the address and every attempt.
+    return public_address(re.sub(r"( with exception|: HTTP\w+Pool| \(Caused by).*", "", text))

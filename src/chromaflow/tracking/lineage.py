@@ -48,8 +48,9 @@ def collect(project: Project, settings: Settings) -> Lineage:
         "git/uncommitted.diff": _diff(project),
     }
     kept = {
-        "data.dvc": project.raw_record,
-        "dvc.lock": project.root / "dvc.lock",
+        # Under their own names DVC would take the copies for records of this checkout.
+        "data.dvc.txt": project.raw_record,
+        "dvc.lock.txt": project.root / "dvc.lock",
         "params.yaml": project.params,
         "requirements.lock": project.lock,
         "validation.json": project.validated / "validation.json",
@@ -57,7 +58,7 @@ def collect(project: Project, settings: Settings) -> Lineage:
     for name, path in kept.items():
         if path.is_file():
             texts[name] = path.read_text(encoding="utf-8", errors="replace")
-            tags[f"{name}.sha256"] = files.sha256_of(path)
+            tags[f"{path.name}.sha256"] = files.sha256_of(path)
     if flow_run := os.environ.get("CHROMAFLOW_FLOW_RUN_ID"):
         tags["prefect.flow_run_id"] = flow_run
     return Lineage(

@@ -17,8 +17,9 @@ from pytorch_lightning.loggers.logger import Logger
 from pytorch_lightning.utilities import rank_zero_only
 
 from chromaflow.errors import ChromaflowWarning
+from chromaflow.tracking.client import first_line
 
-_SECONDS_BETWEEN = 5.0
+_SECONDS_BETWEEN = 15.0
 _LARGEST_BATCH = 1000  # MLflow refuses more.
 
 
@@ -98,6 +99,6 @@ class MetricLogger(Logger):
         self._thread.submit(self._guarded, self._send)
         self._thread.shutdown(wait=True)
         if self._failure is not None:
-            text = str(self._failure).partition("\n")[0]
+            text = first_line(self._failure)
             message = f"MLflow did not take all of this training's records: {text}"
             warnings.warn(message, ChromaflowWarning, stacklevel=2)

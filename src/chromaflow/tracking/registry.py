@@ -18,6 +18,7 @@ from chromaflow.tracking import ledger, lineage
 from chromaflow.tracking.client import (
     connect,
     experiment_id,
+    first_line,
     state_lock,
     told,
     tracking_uri,
@@ -30,8 +31,9 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 _IMPORT_NOTE = (
-    "No run on this tracking server trained these weights: they came from the cache of DVC, "
-    "which keeps the result of a training with the same code, data and settings."
+    "No run here is known to have trained these weights: they came from the cache of DVC, which "
+    "keeps the result of a training with the same code, data and settings, or MLflow was away when "
+    "the training ended."
 )
 
 
@@ -200,7 +202,8 @@ def _log_evaluation(
     client.log_artifacts(run.info.run_id, str(project.evaluation), "evaluation")
     lock = project.root / "dvc.lock"
     if lock.is_file():
-        client.log_artifact(run.info.run_id, str(lock), "registered")
+        text = lock.read_text(encoding="utf-8")
+        client.log_text(run.info.run_id, text, "evaluation/dvc.lock.txt")
 
 
 def _make_registered_model(client: "MlflowClient", name: str) -> None:
@@ -274,8 +277,8 @@ def _download(project: Project, settings: Settings, version: Version, target: Pa
     try:
         return Path(mlflow.artifacts.download_artifacts(uri, dst_path=str(target))) / MODEL_PATH
     except (MlflowException, OSError) as error:
-        text = str(error).splitlines()[0]
-        raise ModelError(f"the artifact of {uri} cannot be had: {text}", _RESTORE) from error
+        problem = f"the artifact of {uri} cannot be had: {first_line(error)}"
+        raise ModelError(problem, _RESTORE) from error
 
 
 def champion_folder(project: Project, settings: Settings) -> Path:
