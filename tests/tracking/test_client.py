@@ -1,6 +1,8 @@
 import contextlib
 import http.server
 import multiprocessing
+import os
+import signal
 import socket
 import subprocess
 import threading
@@ -97,6 +99,28 @@ def test_first_use_by_two_processes_at_once(tmp_path):
     for user in users:
         user.join()
     assert [path.name for path in (tmp_path / "new" / ".chromaflow").glob("*.db*")] == ["mlflow.db"]
+
+
+def _die_half_way(root):
+    def die(*arguments, **keywords):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    import alembic.runtime.migration
+
+    alembic.runtime.migration.HeadMaintainer.update_to_step = die
+    connect(Project(root), Settings())
+
+
+def test_a_kill_while_the_tables_are_made_leaves_nothing_behind(tmp_path):
+    root = tmp_path / "new"
+    killed = multiprocessing.get_context("fork").Process(target=_die_half_way, args=(root,))
+    killed.start()
+    killed.join()
+    assert killed.exitcode == -signal.SIGKILL
+    state = root / ".chromaflow"
+    assert not (state / "mlflow.db").exists()
+    connect(Project(root), Settings())
+    assert sorted(path.name for path in state.iterdir()) == ["mlflow.db", "mlflow.lock"]
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from xml.etree import ElementTree
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import yaml
 
 from chromaflow import files
 from chromaflow.errors import ModelError
@@ -39,6 +40,8 @@ def judged(project, settings, write_candidate, write_evaluation, light_package):
         "splits": {"train": 5, "validation": 2, "test": 2},
     }
     files.write_json(project.validated / "validation.json", validation)
+    lock = {"stages": {"train": {"outs": [{"path": "models/candidate", "md5": "5" * 32}]}}}
+    files.write_text(project.root / "dvc.lock", yaml.safe_dump(lock))
     curves = "step,train_loss,validation_loss\n10,3.0,\n20,2.0,2.5\n"
     files.write_text(project.training_report / "curves.csv", curves)
     training = {"steps": 20, "images": {"train": 5}}
@@ -81,7 +84,7 @@ def test_the_page_tells_the_whole_chain(project, settings, judged):
     _, text = parse(report.write_report(project, settings))
     assert "Version 1 is the champion" in text
     assert decision["reason"][1:] in text
-    for fact in (judged, result["run_id"], "none: no commit of git here"):
+    for fact in (judged, result["run_id"], "5" * 32, "none: no commit of git here"):
         assert fact in text
     assert "9 accepted" in text
     assert "3 min chroma" in text

@@ -4,6 +4,8 @@ import multiprocessing
 import os
 import runpy
 import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -30,6 +32,7 @@ from chromaflow.training.callbacks import Pictures
 from chromaflow.training.train import fingerprint, train
 
 MakeLab = Callable[..., Project]
+DDP = Path(__file__).with_name("ddp.py")
 KILLED = Path(__file__).with_name("killed.py")
 
 
@@ -257,6 +260,13 @@ def test_accumulation_and_workers(make_lab: MakeLab, small: Settings, workers: i
         assert outputs(project) == other
 
 
+def test_mixed_precision_trains(project: Project, small: Settings) -> None:
+    summary = train(project, change(small, precision="bf16-mixed"))
+    assert 3 < summary["train_loss"] < 7
+    weight = load_model(project.candidate).network.head.weight
+    assert weight.dtype == torch.float32
+
+
 def test_a_frozen_encoder_stays_published(project: Project, small: Settings) -> None:
     train(project, change(small, encoder_rate=0.0))
     trained = load_model(project.candidate).network.encoder.stem[0].weight
@@ -299,6 +309,20 @@ def test_it_learns(make_lab: MakeLab, small: Settings) -> None:
     )
     curves = np.genfromtxt(project.training_report / "curves.csv", delimiter=",", names=True)
     assert curves["train_loss"][-1] < 0.9 * curves["train_loss"][0]
+
+
+def test_two_processes_share_the_crops(project: Project, small: Settings) -> None:
+    chosen = {
+        "model": small.model.model_dump(),
+        "training": change(small, devices=2, steps=2).training.model_dump(),
+    }
+    command = [sys.executable, str(DDP), str(project.root), json.dumps(chosen)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=250, check=False)
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.strip().splitlines()
+    summary = json.loads(lines[-1])
+    assert len(lines) == 1, "only rank zero goes on"
+    assert (summary["steps"], summary["crops"]) == (2, 8)
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import functools
 import logging
 import os
 import re
+import shutil
 import tempfile
 import urllib.error
 import urllib.request
@@ -152,6 +153,8 @@ def _make_database(path: Path) -> None:
     import mlflow  # noqa: PLC0415 (seconds)
 
     path.parent.mkdir(parents=True, exist_ok=True)
+    for left in path.parent.glob(f".{path.name}.*"):
+        shutil.rmtree(left)
     with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
         made = Path(folder) / path.name
         mlflow.MlflowClient(f"sqlite:///{made}").get_experiment_by_name("")

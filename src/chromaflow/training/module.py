@@ -143,8 +143,8 @@ class ColorizerTraining(pl.LightningModule):
             [group for group in groups if group["params"]],
             lr=training.learning_rate,
             weight_decay=training.weight_decay,
-            # Lightning clips no gradients that a fused step would unscale.
-            fused=training.precision != "16-mixed",
+            # Beside mixed precision Lightning clips no gradients for a fused step.
+            fused=training.precision == "32-true",
         )
         schedule = LambdaLR(optimizer, lambda s: rate_at(s, training.steps, training.warmup))
         return {

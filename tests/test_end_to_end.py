@@ -1,0 +1,173 @@
+"""The main job in a temporary clone, at small scale: as the README's reader runs it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from skimage import data
+
+from chromaflow import dvc, settings
+from chromaflow.files import digest_of_folder
+from chromaflow.project import Project
+
+pytestmark = pytest.mark.end_to_end
+ROOT = Path(__file__).resolve().parents[1]
+SMALL = (
+    "model.width=16",
+    "preprocess.size=64",
+    "source.tile=96",
+    "training.batch=4",
+    "training.crop=64",
+    "training.steps=12",
+    "training.validate_every=6",
+    "evaluation.size=64",
+    "evaluation.pictures=2",
+    "promotion.resamples=200",
+    "runtime.checkpoint_every=0s",
+)
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory):
+    """A clone of the working tree as it is now, with the small settings."""
+    root = tmp_path_factory.mktemp("clone")
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        check=True,
+    )
+    for name in filter(None, listed.stdout.decode().split("\0")):
+        if (ROOT / name).is_file():
+            (root / name).parent.mkdir(parents=True, exist_ok=True)
+            (root / name).write_bytes((ROOT / name).read_bytes())
+    git = ["git", "-c", "user.name=test", "-c", "user.email=test@localhost"]
+    for arguments in (["init", "--quiet"], ["add", "--all"], ["commit", "--quiet", "-m", "clone"]):
+        subprocess.run([*git, *arguments], cwd=root, check=True)
+    return Project(root)
+
+
+def chromaflow(project, *arguments, check=True):
+    result = subprocess.run(
+        [sys.executable, "-m", "chromaflow", *arguments],
+        cwd=project.root,
+        env=dvc.environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if check:
+        assert result.returncode == 0, result.stdout + result.stderr
+    return result
+
+
+@pytest.fixture(scope="module")
+def trained(clone):
+    """The clone after its first retraining, and what that printed."""
+    overrides = [f"--set={text}" for text in SMALL]
+    return clone, chromaflow(clone, "retrain", "--preset=sample", *overrides).stdout
+
+
+def test_one_command_does_the_whole_job(trained):
+    project, printed = trained
+    assert "params.yaml: training.steps" in printed
+    assert str(project.page) in printed
+    assert settings.load(project).training.steps == 12
+    validation = json.loads((project.validated / "validation.json").read_text())
+    assert validation["accepted"] + validation["quarantined"] == validation["rows"]
+    metrics = json.loads((project.evaluation / "metrics.json").read_text())
+    assert {"model", "grey", "mean_color"} <= set(metrics)
+    assert metrics["digest"] == digest_of_folder(project.candidate)
+    page = project.page.read_text()
+    assert metrics["digest"][:12] in page
+    assert "http://" not in page.replace("http://www.w3.org", "")
+    assert "https://" not in page
+    assert not list(project.root.rglob("*.pkl"))
+
+
+def test_everything_is_up_to_date_for_dvc(trained):
+    project, _ = trained
+    assert dvc.stale(project) == {}
+    shown = subprocess.run(
+        dvc.command("metrics", "show", "--json"),
+        cwd=project.root,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "auc_rebalanced" in shown.stdout
+
+
+def test_a_second_run_trains_nothing_and_says_what_serves(trained):
+    project, _ = trained
+    before = (project.candidate / "weights.safetensors").stat().st_mtime_ns
+    printed = chromaflow(project, "retrain").stdout
+    assert "nothing to train" in printed
+    assert (project.candidate / "weights.safetensors").stat().st_mtime_ns == before
+    state = json.loads(chromaflow(project, "status", "--json").stdout)
+    assert state["stale"] == {}
+    assert state["unfinished"] == []
+
+
+def _wait_for_checkpoint(project, process):
+    deadline = time.monotonic() + 120
+    while not list(project.checkpoints.glob("*/last.ckpt")):
+        assert process.poll() is None, "the training ended before it wrote a checkpoint"
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_a_killed_training_goes_on_to_the_same_weights_as_dvc_alone_makes(trained):
+    project, _ = trained
+    command = dvc.command("repro", "--quiet", "--force", "--single-item", "train")
+    options = {"cwd": project.root, "env": dvc.environment()}
+    expected = digest_of_folder(project.candidate)
+    curves = (project.training_report / "curves.csv").read_bytes()
+    killed = subprocess.Popen(command, **options, start_new_session=True)
+    _wait_for_checkpoint(project, killed)
+    os.killpg(killed.pid, signal.SIGKILL)
+    killed.wait()
+    assert not (project.candidate / "weights.safetensors").exists()
+    state = json.loads(chromaflow(project, "status", "--json").stdout)
+    assert len(state["unfinished"]) == 1
+    subprocess.run(dvc.command("repro", "--quiet"), **options, check=True)
+    assert digest_of_folder(project.candidate) == expected
+    assert (project.training_report / "curves.csv").read_bytes() == curves
+    assert dvc.stale(project) == {}
+
+
+def test_the_registered_model_colors_a_photograph(trained):
+    project, _ = trained
+    photograph = project.root / "cat.png"
+    Image.fromarray(data.cat()).convert("L").save(photograph)
+    broken = project.root / "broken.png"
+    broken.write_bytes(photograph.read_bytes()[:2000])
+    result = chromaflow(
+        project,
+        *("colorize", "cat.png", "broken.png", "--model", "models/candidate", "-o", "out"),
+        check=False,
+    )
+    assert result.returncode == 1
+    assert "broken.png" in result.stderr
+    with Image.open(project.root / "out" / "cat-color.png") as colored:
+        pixels = np.asarray(colored)
+    assert pixels.shape == data.cat().shape
+
+
+def test_a_failed_step_ends_the_flow_with_its_sentence_and_exit_code(trained):
+    project, _ = trained
+    params = project.params.read_text()
+    result = chromaflow(
+        project, "retrain", "--preset=folder", "--set=source.folder=nowhere", check=False
+    )
+    project.params.write_text(params)
+    assert result.returncode == 2
+    assert "nowhere" in result.stderr
+    assert "Traceback" not in result.stderr
