@@ -99,7 +99,7 @@ class Preprocess(_Group):
     """How photographs become Lab shards."""
 
     size: int = Field(256, ge=32, description="shorter side of a stored image, pixels")
-    shard_size: Bytes = Field("64MiB", validate_default=True, description="largest Lab shard")
+    shard_size: Bytes = Field("16MiB", validate_default=True, description="largest Lab shard")
 
 
 class Model(_Group):
