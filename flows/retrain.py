@@ -120,7 +120,7 @@ def retrain(preset: str = "", overrides: tuple[str, ...] = ()) -> None:
     project = Project.find(Path(__file__).resolve().parent)
     values = settle(project, preset, overrides)
 
-    def retried(step: Task[..., Any]) -> Task[..., Any]:
+    def retried(step: Any) -> Any:
         return step.with_options(
             retries=values.flow.retries,
             retry_delay_seconds=exponential_backoff(values.flow.retry_delay),
@@ -129,7 +129,8 @@ def retrain(preset: str = "", overrides: tuple[str, ...] = ()) -> None:
 
     retried(ingest)(project)
     stale = find_stale(project)
-    for step in (retried(validate), retried(preprocess), train, retried(evaluate)):
+    steps: tuple[Any, ...] = (retried(validate), retried(preprocess), train, retried(evaluate))
+    for step in steps:
         if step.name in stale:
             tell(f"{step.name}: {step.description}")
             step(project)

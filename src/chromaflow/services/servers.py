@@ -1,11 +1,9 @@
 """The local servers of a checkout: MLflow for experiments and models, Prefect for flow runs."""
 
-import contextlib
 import importlib.util
 import os
 import sys
 import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
 
@@ -15,7 +13,7 @@ from chromaflow.project import Project
 from chromaflow.services import launch
 from chromaflow.services.launch import Server
 from chromaflow.settings import Settings
-from chromaflow.tracking.client import is_server, public_address, state_lock, tracking_uri
+from chromaflow.tracking.client import connect, is_server, public_address, tracking_uri
 
 _EXTRAS = {"dvc": "workflow", "mlflow": "tracking", "prefect": "workflow"}
 _REMOTE_SECONDS = 2.0
@@ -102,21 +100,13 @@ def require_package(name: str) -> None:
     Raises:
         UserError: It is not, with the command that installs it.
     """
-    if importlib.util.find_spec(name) is None:
+    spec = importlib.util.find_spec(name)
+    # A folder of the checkout, such as mlflow/, counts as a package without an origin.
+    if spec is None or spec.origin is None:
         raise UserError(
             f"the package {name} is not installed here.",
             f"make setup, or pip install 'chromaflow[{_EXTRAS[name]}]'",
         )
-
-
-@contextlib.contextmanager
-def _first_use(project: Project) -> Iterator[None]:
-    """Let nobody else make the tables of a new MLflow database while its server does."""
-    if (project.state / "mlflow.db").exists():
-        yield
-        return
-    with state_lock(project, "mlflow"):
-        yield
 
 
 def up(project: Project, settings: Settings) -> list[dict[str, str]]:
@@ -146,8 +136,11 @@ def up(project: Project, settings: Settings) -> list[dict[str, str]]:
             ChromaflowWarning,
             stacklevel=2,
         )
-    with _first_use(project):
-        started = launch.start_all(local, servers_folder(project), settings.servers.start_timeout)
+    fresh = not (project.state / "mlflow.db").exists()
+    if fresh and any(server.name == "mlflow" for server in local):
+        # Made here, whole: a server killed in the middle of its first start leaves half a database.
+        connect(project, settings)
+    started = launch.start_all(local, servers_folder(project), settings.servers.start_timeout)
     return started + rows
 
 

@@ -33,9 +33,10 @@ class LabItem(TypedDict):
 
 
 def _read_chunks(folder: Path) -> list[dict[str, Any]]:
-    """Chunks of a split's index, after everything in it that could mislead litdata is refused.
+    """Chunks of a split's index, none where the split is empty.
 
-    An index names the decoder of each field, pickle among them, and the files to open.
+    What could mislead litdata is refused: an index names the decoder of each field, pickle among
+    them, and the files to open.
     """
     path = folder / INDEX
     try:
@@ -50,23 +51,29 @@ def _read_chunks(folder: Path) -> list[dict[str, Any]]:
             and all(Path(chunk["filename"]).name == chunk["filename"] for chunk in chunks)
         )
         sizes = {str(chunk["filename"]): int(chunk["chunk_bytes"]) for chunk in chunks}
-        images = sum(int(chunk["chunk_size"]) for chunk in chunks)
     except FileNotFoundError:
         raise DataError(f"{folder} holds no Lab shards: no {INDEX}.", f"run {_MEND}") from None
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(f"{path} cannot be read: {error}", f"run {_MEND}") from None
     if not known:
         raise DataError(f"{path} does not describe Lab shards of chromaflow.", f"run {_MEND}")
-    if not images:
-        raise DataError(
-            f"{folder} is empty: no accepted photograph fell into this split.",
-            f"add photographs or change split in params.yaml, then run {_MEND}",
-        )
     for name, size in sizes.items():
         chunk_path = folder / name
         if not chunk_path.is_file() or chunk_path.stat().st_size != size:
             raise DataError(f"{chunk_path} is missing or cut short.", f"run {_MEND}")
     return chunks
+
+
+def is_empty(folder: Path) -> bool:
+    """Whether no photograph fell into a split.
+
+    Args:
+        folder: `data/lab/<split>`.
+
+    Raises:
+        DataError: The folder is missing, cut short or not ours.
+    """
+    return not _read_chunks(folder)
 
 
 class LabShards(StreamingDataset):
@@ -97,6 +104,11 @@ class LabShards(StreamingDataset):
     ) -> None:
         folder = folder.resolve()
         sizes = [int(chunk["chunk_size"]) for chunk in _read_chunks(folder)]
+        if not sizes:
+            raise DataError(
+                f"{folder} is empty: no accepted photograph fell into this split.",
+                f"add photographs or change split in params.yaml, then run {_MEND}",
+            )
         self._starts = [0, *itertools.accumulate(sizes)]
         super().__init__(
             # A plain string would be searched for time templates and cloud addresses.

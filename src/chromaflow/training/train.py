@@ -153,8 +153,7 @@ def train(
 def _patience(validations: int) -> list[Callback]:
     if not validations:
         return []
-    stopping = EarlyStopping("validation_loss", patience=validations, verbose=False)
-    return [stopping]
+    return [EarlyStopping("validation_loss", patience=validations, check_on_train_epoch_end=False)]
 
 
 def _write(project: Project, model: Colorizer, curves: Curves, summary: dict[str, Any]) -> str:
