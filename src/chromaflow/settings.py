@@ -1,6 +1,7 @@
 """Typed settings, read from `params.yaml`; the only place that knows a default."""
 
 import difflib
+import math
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -321,11 +322,10 @@ def load(project: Project, preset: str = "", overrides: Sequence[str] = ()) -> S
 
 
 def _scalar(value: Any) -> str:
-    return (
-        yaml.safe_dump(value, default_flow_style=True, allow_unicode=True)
-        .removesuffix("\n...\n")
-        .strip()
-    )
+    if isinstance(value, str) and not re.fullmatch(r"[A-Za-z][\w./ -]*\w", value, re.ASCII):
+        return yaml.safe_dump(value, default_style='"', width=math.inf).strip()
+    text = yaml.safe_dump(value, default_flow_style=True, width=math.inf)
+    return text.removesuffix("\n...\n").strip()
 
 
 def render(settings: Settings) -> str:
@@ -351,7 +351,7 @@ def render(settings: Settings) -> str:
 def _write_quantity(value: Any, metadata: Sequence[Any]) -> str:
     parsers = {item.func for item in metadata if isinstance(item, BeforeValidator)}
     if _parse_duration in parsers:
-        return f"{value:g}s"
+        return f"{value:f}".rstrip("0").rstrip(".") + "s"
     if _parse_size in parsers:
         for unit, factor in (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
             if value % factor == 0:

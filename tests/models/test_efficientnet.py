@@ -56,7 +56,7 @@ def test_published_weights_fold_exactly(pretrained: EfficientNetColorizer) -> No
 def test_sees_what_is_on_a_grey_photograph(
     pretrained: EfficientNetColorizer, photograph: str, classes: list[int]
 ) -> None:
-    # With the published classifier on top: a cat, and a cup of coffee, among the thousand of ImageNet.
+    # With the published classifier on top: of the thousand of ImageNet a cat and a cup of coffee.
     image = rgb2lab(getattr(skimage.data, photograph)())[..., 0]
     lightness = torch.from_numpy(resize(image, (224, 224), anti_aliasing=True)).float()
     *_, head, scale, shift, mean, variance, matrix, bias = efficientnet._read_published()

@@ -29,8 +29,8 @@ _DEFAULTS = {
     "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
     # The first request may wait for a server that is still starting on a busy machine.
     "PREFECT_API_REQUEST_TIMEOUT": "120",
-    # The terminal shows what the flow says; Prefect's pages show every message.
-    "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "WARNING",
+    # The terminal shows what the steps say, errors among them; Prefect's pages show every message.
+    "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
 }
 
 

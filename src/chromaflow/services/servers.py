@@ -12,7 +12,7 @@ from chromaflow.errors import ChromaflowWarning, UserError
 from chromaflow.project import Project
 from chromaflow.services import launch
 from chromaflow.services.launch import Server
-from chromaflow.settings import Settings
+from chromaflow.settings import Settings, Tracking
 from chromaflow.tracking.client import connect, is_server, public_address, tracking_uri
 
 _EXTRAS = {"dvc": "workflow", "mlflow": "tracking", "prefect": "workflow"}
@@ -139,7 +139,7 @@ def up(project: Project, settings: Settings) -> list[dict[str, str]]:
     fresh = not (project.state / "mlflow.db").exists()
     if fresh and any(server.name == "mlflow" for server in local):
         # Made here, whole: a server killed in the middle of its first start leaves half a database.
-        connect(project, settings)
+        connect(project, settings.model_copy(update={"tracking": Tracking()}))
     started = launch.start_all(local, servers_folder(project), settings.servers.start_timeout)
     return started + rows
 

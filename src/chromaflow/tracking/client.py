@@ -2,7 +2,6 @@
 
 import contextlib
 import fcntl
-import functools
 import logging
 import os
 import re
@@ -99,7 +98,6 @@ def require_server(uri: str) -> None:
 _MEND = "chromaflow up, or empty tracking.uri to record in .chromaflow/mlflow.db"
 
 
-@functools.cache
 def _quiet_mlflow() -> None:
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)

@@ -3,10 +3,10 @@
 from pathlib import Path
 from typing import Any
 
+from rich.console import Console
 from rich.table import Table
 
 from chromaflow import files
-from chromaflow.console import console
 from chromaflow.project import Project
 from chromaflow.settings import Settings
 from chromaflow.tracking.curves import TITLES, draw, read_curves
@@ -72,7 +72,7 @@ def write_report(project: Project, settings: Settings) -> Path:
 
 
 def summarize(project: Project, settings: Settings) -> None:
-    """Print the decision, the metrics and the counts of the report.
+    """Print the metrics, the counts and the decision on standard output.
 
     Raises:
         ModelError: There is no candidate, or no evaluation of it.
@@ -80,7 +80,7 @@ def summarize(project: Project, settings: Settings) -> None:
     digest = candidate_digest(project)
     metrics = read_metrics(project, digest)
     found = standing(project, settings, digest)
-    out = console()
+    out = Console(highlight=False)
     table = Table(title=f"{metrics['images']} held-out images", title_justify="left")
     table.add_column("")
     for name in SYSTEMS.values():

@@ -21,7 +21,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from chromaflow.errors import SettingsError
 from chromaflow.project import Project
 from chromaflow.settings import Settings
-from chromaflow.store.read import LabItem, LabShards, is_empty
+from chromaflow.store.read import INDEX, LabItem, LabShards, is_empty
 
 # More would tell little and cost much; they are taken evenly over the split.
 _VALIDATION_IMAGES = 256
@@ -180,7 +180,8 @@ class LabData(pl.LightningDataModule):
         self._settings = settings
         self.crops = Crops(project.lab / "train", settings.training.crop, settings.seed)
         validation = project.lab / "validation"
-        self.squares = None if is_empty(validation) else Squares(validation)
+        held_out = (validation / INDEX).is_file() and not is_empty(validation)
+        self.squares = Squares(validation) if held_out else None
         self.images = {
             "train": self.crops.images,
             "validation": self.squares.images if self.squares else 0,

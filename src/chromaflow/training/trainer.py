@@ -36,7 +36,7 @@ def quiet_and_deterministic(threads: int) -> Iterator[None]:
     for name in _LIBRARIES:
         logging.getLogger(name).setLevel(logging.ERROR)
     try:
-        with torch.random.fork_rng(), warnings.catch_warnings():
+        with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
             warnings.filterwarnings("ignore", module=r"(pytorch_lightning|lightning_fabric)\b")
             yield
     finally:

@@ -1,0 +1,68 @@
+"""Every command in README and docs is one that exists, with options that exist."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+import typer
+
+from chromaflow.cli import app
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "mlflow" / "README.md"]
+
+
+def commands(page):
+    """The lines of a page's shell blocks."""
+    blocks = re.findall(r"```sh\n(.*?)```", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    return [
+        line.strip()
+        for block in blocks
+        for line in block.splitlines()
+        if line.strip()[:1] not in "#"
+    ]
+
+
+def documented(program):
+    found = {line for page in PAGES for line in commands(page)}
+    return sorted(line for line in found if shlex.split(line)[0] == program)
+
+
+@pytest.mark.parametrize("line", documented("chromaflow"))
+def test_a_chromaflow_command_parses(line):
+    arguments = shlex.split(line)[1:]
+    group = typer.main.get_command(app)
+    with group.make_context("chromaflow", arguments) as context:
+        name, command, rest = group.resolve_command(context, context.protected_args + context.args)
+        command.make_context(name, rest, parent=context)
+
+
+@pytest.mark.parametrize("line", documented("dvc"))
+def test_a_dvc_command_parses(line):
+    from dvc.cli import parse_args
+
+    parse_args(shlex.split(line)[1:])
+
+
+@pytest.mark.parametrize("line", documented("make"))
+def test_a_make_target_is_there(line):
+    targets = re.findall(r"^([a-z]+):.*##", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)
+    assert set(shlex.split(line)[1:]) <= set(targets)
+
+
+@pytest.mark.parametrize("line", documented("python"))
+def test_a_benchmark_is_there(line):
+    assert (ROOT / shlex.split(line)[1]).is_file()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_a_link_leads_somewhere(page):
+    for target in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):
+        assert "://" in target or (page.parent / target).exists(), target
+
+
+def test_the_table_of_commands_is_whole():
+    text = PAGES[0].read_text(encoding="utf-8")
+    for info in app.registered_commands:
+        assert f"`chromaflow {info.name or info.callback.__name__}`" in text
