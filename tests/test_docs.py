@@ -32,10 +32,8 @@ def documented(program):
 @pytest.mark.parametrize("line", documented("chromaflow"))
 def test_a_chromaflow_command_parses(line):
     arguments = shlex.split(line)[1:]
-    group = typer.main.get_command(app)
-    with group.make_context("chromaflow", arguments) as context:
-        name, command, rest = group.resolve_command(context, context.protected_args + context.args)
-        command.make_context(name, rest, parent=context)
+    command = typer.main.get_command(app).commands[arguments[0]]
+    assert command.make_context(arguments[0], arguments[1:]).params
 
 
 @pytest.mark.parametrize("line", documented("dvc"))

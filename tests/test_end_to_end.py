@@ -2,10 +2,13 @@
 
 import json
 import os
+import re
+import shlex
 import signal
 import subprocess
 import sys
 import time
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -171,3 +174,48 @@ def test_a_failed_step_ends_the_flow_with_its_sentence_and_exit_code(trained):
     assert result.returncode == 2
     assert "nowhere" in result.stderr
     assert "Traceback" not in result.stderr
+
+
+@pytest.fixture(scope="module")
+def photographs(tmp_path_factory):
+    """A folder of grey and colored photographs, and the archive of a category."""
+    folder = tmp_path_factory.mktemp("photographs")
+    archive = folder.parent / "archive.zip"
+    pictures = (data.astronaut(), data.coffee(), data.rocket(), data.cat(), data.retina())
+    with zipfile.ZipFile(archive, "w") as target:
+        for number, pixels in enumerate(pictures):
+            for top, left in ((0, 0), (0, 128), (128, 0), (128, 128)):
+                tile = Image.fromarray(pixels[top : top + 128, left : left + 128])
+                path = folder / f"{number}-{top}-{left}.jpg"
+                tile.save(path, quality=95)
+                target.write(path, f"scenes/opencountry_{path.name}")
+    return folder, archive
+
+
+def _documented():
+    """The commands of README and docs that work on this checkout alone, in their order."""
+    skipped = ("up", "down")  # tests/services starts and stops the real servers
+    for page in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))):
+        for block in re.findall(r"```sh\n(.*?)```", page.read_text(), flags=re.DOTALL):
+            for line in block.splitlines():
+                words = shlex.split(line)
+                if words[:1] == ["chromaflow"] and words[1] not in skipped:
+                    yield tuple(words[1:])
+
+
+def test_the_commands_of_the_documents_run(trained, photographs):
+    project, _ = trained
+    folder, archive = photographs
+    for words in dict.fromkeys(_documented()):
+        arguments = [
+            word.replace("PHOTOGRAPHS", str(folder)).replace("ARCHIVE", str(archive))
+            for word in words
+        ]
+        if "--preset" in arguments:
+            settled = (*SMALL, "training.steps=2", "split.train=12", "split.validation=0")
+            arguments += [f"--set={text}" for text in settled]
+        if words[0] == "colorize":
+            # Two steps of training beat no baseline, so nothing is promoted.
+            arguments += ["--model", "models/candidate"]
+        chromaflow(project, *arguments)
+    assert len(list((project.root / "colorized").glob("*-color.jpg"))) == 20

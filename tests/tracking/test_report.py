@@ -145,7 +145,7 @@ def test_without_an_evaluation_there_is_no_page(project, settings, write_candida
 
 def test_the_summary_names_numbers_decision_and_page(project, settings, judged, capsys):
     report.summarize(project, settings)
-    out = capsys.readouterr().err
+    out = capsys.readouterr().out
     assert "AuC, rebalanced" in out
     assert "9 images accepted" in out
     assert str(project.page) in out.replace("\n", "")
