@@ -116,7 +116,7 @@ def test_leaves_torch_as_it_was(project: Project, small: Settings) -> None:
     before = (torch.get_num_threads(), torch.are_deterministic_algorithms_enabled())
     state = torch.get_rng_state()
     handlers = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
-    train(project, change(small, threads=2))
+    train(project, change(small, threads=2, steps=1))
     assert (torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()) == before
     assert torch.equal(torch.get_rng_state(), state)
     assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == handlers
