@@ -1,4 +1,4 @@
-"""Steps run as processes of their own, which end when the flow ends."""
+"""Steps run as processes of their own, which end when the flow ends, however it ends."""
 
 import json
 import os
@@ -9,12 +9,14 @@ import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from chromaflow import dvc
 from chromaflow.project import Project
 
 _GRACE_SECONDS = 30.0
+_GUARD = Path(__file__).with_name("guard.py")
 
 
 class StepFailedError(Exception):
@@ -54,6 +56,21 @@ def _ended_with(process: subprocess.Popen[str]) -> Iterator[None]:
             process.wait()
 
 
+@contextmanager
+def _guarded(process: subprocess.Popen[str]) -> Iterator[None]:
+    """End the process group even when this process is killed and can end nothing itself."""
+    guard = subprocess.Popen(
+        [sys.executable, "-I", "-S", str(_GUARD), str(process.pid), str(_GRACE_SECONDS)],
+        stdin=subprocess.PIPE,
+        start_new_session=True,
+    )
+    try:
+        yield
+    finally:
+        guard.kill()
+        guard.communicate()
+
+
 def _copy_errors(process: subprocess.Popen[str], kept: deque[str]) -> None:
     for line in process.stderr or ():
         sys.stderr.write(line)
@@ -89,7 +106,7 @@ def run(project: Project, name: str, arguments: Sequence[str], *, capture: bool 
     )
     errors: deque[str] = deque(maxlen=20)
     reader = threading.Thread(target=_copy_errors, args=(process, errors), daemon=True)
-    with _ended_with(process):
+    with _guarded(process), _ended_with(process):
         reader.start()
         output = process.stdout.read() if process.stdout else ""
         process.wait()

@@ -2,6 +2,7 @@ import shutil
 import subprocess
 
 import pytest
+import yaml
 
 from chromaflow import dvc, files
 from chromaflow.errors import UserError
@@ -65,3 +66,19 @@ def test_a_broken_pipeline_file_is_named(checkout):
     (checkout.root / "dvc.yaml").write_text("stages: [")
     with pytest.raises(UserError, match=r"dvc status failed"):
         dvc.stale(checkout)
+
+
+def test_an_output_is_awaited_until_it_is_recorded(project, monkeypatch):
+    kept = project.root / "kept.json"
+    arguments = (project, "reports/training/summary.json", kept)
+    assert not dvc.awaits(*arguments), "not run by DVC"
+    monkeypatch.setenv("DVC_STAGE", "train")
+    assert not dvc.awaits(*arguments), "nothing is kept"
+    kept.write_text("{}")
+    assert dvc.awaits(*arguments)
+    out = {"path": "reports/training/summary.json", "md5": "99914b932bd37a50b983c5e7c90ae93b"}
+    lock = {"stages": {"train": {"outs": [out]}}}
+    (project.root / "dvc.lock").write_text(yaml.safe_dump(lock))
+    assert not dvc.awaits(*arguments)
+    kept.write_text('{"steps": 7}')
+    assert dvc.awaits(*arguments)

@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from PIL import Image
 from skimage import data
 
@@ -144,6 +146,22 @@ def test_a_killed_training_goes_on_to_the_same_weights_as_dvc_alone_makes(traine
     assert digest_of_folder(project.candidate) == expected
     assert (project.training_report / "curves.csv").read_bytes() == curves
     assert dvc.stale(project) == {}
+
+
+def test_a_kill_before_the_record_of_a_training_costs_nothing(trained):
+    project, _ = trained
+    expected = digest_of_folder(project.candidate)
+    (kept,) = project.checkpoints.glob("*/finished")
+    before = kept.stat().st_mtime_ns
+    lock = project.root / "dvc.lock"
+    content = yaml.safe_load(lock.read_text())
+    del content["stages"]["train"]
+    lock.write_text(yaml.safe_dump(content))
+    shutil.rmtree(project.candidate)
+    command = dvc.command("repro", "--quiet", "--single-item", "--no-run-cache", "train")
+    subprocess.run(command, cwd=project.root, env=dvc.environment(), check=True)
+    assert digest_of_folder(project.candidate) == expected
+    assert kept.stat().st_mtime_ns == before, "it trained again"
 
 
 def test_the_registered_model_colors_a_photograph(trained):

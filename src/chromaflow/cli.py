@@ -104,8 +104,16 @@ def preprocess(preset: PresetOption = "", set_: SetOption = None, json: JsonOpti
 def train(preset: PresetOption = "", set_: SetOption = None, json: JsonOption = False) -> None:
     """Train the network on the Lab shards; goes on from the last checkpoint after a kill."""
     project, values = _load(preset, set_)
+    from chromaflow import dvc
+    from chromaflow.training import finished
+    from chromaflow.training.train import fingerprint
     from chromaflow.training.train import train as step
 
+    mark = fingerprint(project, values)
+    if not dvc.awaits(
+        project, "reports/training/summary.json", finished.summary_file(project, mark)
+    ):
+        finished.forget(project, mark)
     try:
         from chromaflow.tracking.training_run import training_run
     except ModuleNotFoundError as error:

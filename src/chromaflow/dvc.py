@@ -1,5 +1,6 @@
 """DVC, run as a command: it has no stable Python call for what the steps need."""
 
+import hashlib
 import json
 import os
 import subprocess
@@ -69,6 +70,26 @@ def _explain(name: str, text: str) -> UserError:
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     line = next((line for line in lines if line.startswith("ERROR")), (lines or ["no message"])[0])
     return UserError(f"dvc {name} failed: {line.removeprefix('ERROR: ')}", f"dvc {name} --verbose")
+
+
+def awaits(project: Project, output: str, content: Path) -> bool:
+    """Whether DVC runs this process as a stage and has not recorded an output of it yet.
+
+    Args:
+        project: The checkout.
+        output: The output, as `dvc.yaml` names it.
+        content: A file that holds what the stage wrote there before it was killed.
+    """
+    stage = os.environ.get("DVC_STAGE")
+    if not stage or not content.is_file():
+        return False
+    try:
+        lock = yaml.safe_load((project.root / "dvc.lock").read_text(encoding="utf-8"))
+        outputs = {out["path"]: out.get("md5") for out in lock["stages"][stage]["outs"]}
+    except (OSError, yaml.YAMLError, KeyError, TypeError):
+        return True
+    digest = hashlib.md5(content.read_bytes(), usedforsecurity=False).hexdigest()
+    return outputs.get(output) != digest
 
 
 def _read_record(project: Project) -> dict[str, Any]:

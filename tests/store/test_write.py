@@ -200,25 +200,22 @@ def test_a_killed_run_goes_on_and_leaves_no_trace(accept, snapshot, small, tmp_p
     project.lab.rename(tmp_path / "whole")
     settings_file.save(project, small)
     program = (
-        "import os, pathlib, signal, sys\n"
-        "from contextlib import contextmanager\n"
+        "import os, signal, sys\n"
+        "from pathlib import Path\n"
         "from chromaflow import settings\n"
         "from chromaflow.project import Project\n"
         "from chromaflow.store.write import preprocess\n"
-        "left = int(sys.argv[2])\n"
-        "def advance(count):\n"
-        "    global left\n"
-        "    left -= count\n"
-        "    if left == 0:\n"
+        "real = Path.replace\n"
+        "def replace(temporary, path):\n"
+        "    if path.parent.name == 'train' and list(path.parent.glob('*.bin')):\n"
         "        os.kill(os.getpid(), signal.SIGKILL)\n"
-        "@contextmanager\n"
-        "def progress(*_):\n"
-        "    yield advance\n"
-        "project = Project(pathlib.Path(sys.argv[1]))\n"
-        "preprocess(project, settings.load(project), progress)\n"
+        "    return real(temporary, path)\n"
+        "Path.replace = replace\n"
+        "project = Project(Path(sys.argv[1]))\n"
+        "preprocess(project, settings.load(project))\n"
     )
-    # Test comes first, then train: in the middle of the second raw shard's training images.
-    arguments = [sys.executable, "-c", program, str(project.root), "12"]
+    # The second chunk to train on is written and not yet named.
+    arguments = [sys.executable, "-c", program, str(project.root)]
     assert subprocess.run(arguments, check=False).returncode == -signal.SIGKILL
     assert any(path.name.endswith(".partial") for path in (project.lab / "train").iterdir())
     summary = preprocess(project, small)

@@ -3,6 +3,7 @@ import json
 import multiprocessing
 import os
 import runpy
+import shutil
 import signal
 import subprocess
 import sys
@@ -28,6 +29,7 @@ from chromaflow.errors import (
 from chromaflow.models.folder import load_model, model_digest
 from chromaflow.project import Project
 from chromaflow.settings import Settings
+from chromaflow.training import finished
 from chromaflow.training.callbacks import Pictures
 from chromaflow.training.train import fingerprint, train
 
@@ -98,7 +100,27 @@ def test_writes_a_model_and_its_curves(project: Project, small: Settings) -> Non
     lines = (project.training_report / "curves.csv").read_text().splitlines()
     assert lines[0].split(",")[:4] == ["step", "train_loss", "learning_rate", "validation_loss"]
     assert [line.split(",")[0] for line in lines[1:]] == ["3", "6"]
-    assert not project.checkpoints.exists()
+    assert not list(project.checkpoints.glob("*/last.ckpt"))
+
+
+def test_what_ended_is_kept_until_it_is_forgotten(
+    project: Project, small: Settings, straight: str
+) -> None:
+    first = train(project, small)
+    shutil.rmtree(project.candidate)
+    (project.training_report / "summary.json").unlink()
+    again = train(project, small, callbacks=[At(1, fail)])
+    assert again == {**first, "resumed_from": first["steps"]}
+    assert outputs(project) == straight
+    mark = fingerprint(project, small)
+    kept = finished.summary_file(project, mark).parent.parent / "candidate" / "weights.safetensors"
+    kept.write_bytes(kept.read_bytes()[:-1] + b"x")
+    with pytest.raises(FailureError):
+        train(project, small, callbacks=[At(1, fail)])
+    train(project, small)
+    finished.forget(project, mark)
+    with pytest.raises(FailureError):
+        train(project, small, callbacks=[At(1, fail)])
 
 
 def test_the_same_settings_give_the_same_bytes(

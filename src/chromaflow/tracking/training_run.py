@@ -158,10 +158,13 @@ def _close(
 ) -> None:
     if run.result:
         done = 1 - run.result["resumed_from"] / run.result["steps"]
-        now = int(time.time() * 1000)
-        speed = Metric("throughput", run.result["crops"] * done / seconds, now, 0)
+        speed = Metric(
+            "throughput", run.result["crops"] * done / seconds, int(time.time() * 1000), 0
+        )
         tags = {"model_digest": run.result["digest"], "fingerprint": run.result["fingerprint"]}
-        client.log_batch(run.run_id, [speed], tags=[RunTag(*pair) for pair in tags.items()])
+        client.log_batch(
+            run.run_id, [speed] if done else [], tags=[RunTag(*pair) for pair in tags.items()]
+        )
         client.log_artifacts(run.run_id, str(project.training_report), "training")
     client.set_terminated(run.run_id, status)
 

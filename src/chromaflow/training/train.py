@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from chromaflow.models.folder import model_digest, save_model
 from chromaflow.project import Project
 from chromaflow.settings import Settings
 from chromaflow.store.read import INDEX
+from chromaflow.training import finished
 from chromaflow.training.callbacks import Bar, Checkpoints, Curves
 from chromaflow.training.checkpoint import disk_error, readable
 from chromaflow.training.data import LabData
@@ -92,9 +92,10 @@ def train(
     """Train, and write `models/candidate` and `reports/training`.
 
     Killed at any moment, the next call goes on from the last checkpoint and ends with the same
-    bytes: the same settings, shards, code and versions give the same weights on the CPU, bit for
-    bit. With `training.devices` above one, Lightning starts the command line again for each
-    further device, so call this from a command of its own; those further processes end here.
+    bytes; after the end, it gives the result again until `finished.forget` is called. The same
+    settings, shards, code and versions give the same weights on the CPU, bit for bit. With
+    `training.devices` above one, Lightning starts the command line again for each further device,
+    so call this from a command of its own; those further processes end here.
 
     Args:
         project: The checkout; `data/lab` is read.
@@ -115,6 +116,8 @@ def train(
         UserError: The disk is full.
     """
     mark = fingerprint(project, settings)
+    if (kept := finished.restore(project, mark)) is not None:
+        return {**kept, "fingerprint": mark, "resumed_from": kept["steps"]}
     checkpoints = Checkpoints(
         project.checkpoints / mark / "last.ckpt", settings.runtime.checkpoint_every
     )
@@ -145,8 +148,7 @@ def train(
     if not trainer.is_global_zero:
         # Rank zero writes and goes on; what follows in the command line is its business alone.
         raise SystemExit(0)
-    summary["digest"] = _write(project, module.averaged, curves, summary)
-    shutil.rmtree(project.checkpoints, ignore_errors=True)
+    summary["digest"] = _write(project, mark, module.averaged, curves, summary)
     return {**summary, "fingerprint": mark, "resumed_from": checkpoints.resumed_from}
 
 
@@ -156,13 +158,16 @@ def _patience(validations: int) -> list[Callback]:
     return [EarlyStopping("validation_loss", patience=validations, check_on_train_epoch_end=False)]
 
 
-def _write(project: Project, model: Colorizer, curves: Curves, summary: dict[str, Any]) -> str:
-    """Write the model folder and the reports; the digest of the model folder."""
+def _write(
+    project: Project, mark: str, model: Colorizer, curves: Curves, summary: dict[str, Any]
+) -> str:
+    """Write the model folder and the reports, and keep them; the digest of the model folder."""
     try:
         save_model(model, project.candidate)
         digest = model_digest(project.candidate)
         files.write_text(project.training_report / "curves.csv", curves.to_csv())
         files.write_json(project.training_report / "summary.json", {**summary, "digest": digest})
+        finished.keep(project, mark)
     except OSError as error:
         raise disk_error(error, f"{project.candidate} or {project.training_report}") from None
     return digest
