@@ -23,6 +23,12 @@ if TYPE_CHECKING:
     from chromaflow.evaluation.evaluate import Measurements
 
 BASELINES = {"grey": "grey", "mean_color": "the mean color"}
+_UNITS = {
+    "auc_rebalanced": "points of rebalanced AuC",
+    "auc": "points of AuC",
+    "psnr": "dB of PSNR",
+    "delta_e_2000": "ΔE2000",
+}
 _EVALUATE = "dvc repro evaluate"
 
 
@@ -224,7 +230,7 @@ def _reason(
     confidence, metric = settings.promotion.confidence, settings.promotion.metric
     names = {"champion": f"champion version {reigning.version}"} if reigning else BASELINES
     parts = [
-        f"{names[rival]} by {gain.mean:+.3g} {metric} "
+        f"{names[rival]} by {gain.mean:+.3g} {_UNITS[metric]} "
         f"(above zero in {gain.share:.1%} of {gain.resamples} resamples of {gain.images} images)"
         for rival, gain in gains.items()
     ]
@@ -233,6 +239,6 @@ def _reason(
         return f"version {candidate.version} is the new champion: it beats {evidence}"
     stays = f"version {reigning.version} stays champion" if reigning else "there is no champion yet"
     return (
-        f"version {candidate.version} is not promoted, {stays}: against {evidence}, "
-        f"and {confidence:.0%} are required"
+        f"version {candidate.version} is not promoted, {stays}: it differs from {evidence}, "
+        f"and {confidence:.0%} are required of each"
     )

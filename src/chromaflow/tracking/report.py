@@ -57,7 +57,7 @@ def write_report(project: Project, settings: Settings) -> Path:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["capitalize_first"] = lambda text: text[:1].upper() + text[1:]
+    environment.filters["capitalize_first"] = _capitalize_first
     facts = gather(project, settings, candidate_digest(project))
     curves = read_curves(project.training_report / "curves.csv")
     mood, headline = verdict(facts["standing"])
@@ -94,11 +94,22 @@ def summarize(project: Project, settings: Settings) -> None:
     out.print(table)
     lines = (
         _counts(read_json(project.validated / "validation.json")),
-        f"{verdict(found)[1]}. {(found.decision or {}).get('reason', found.problem)}",
+        _decision(found),
         f"The page: {project.page}",
     )
     for line in lines:
         out.print(line, markup=False, soft_wrap=True)
+
+
+def _capitalize_first(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def _decision(found: Standing) -> str:
+    mood, headline = verdict(found)
+    if found.decision is None or (found.decision["promoted"] and mood != "good"):
+        return f"{headline}. {found.problem}".strip()
+    return f"{_capitalize_first(found.decision['reason'])}."
 
 
 def _counts(validation: dict[str, Any]) -> str:
