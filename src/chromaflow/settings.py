@@ -8,7 +8,16 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ByteSize, ConfigDict, Field, ValidationError
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ByteSize,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from chromaflow import files
 from chromaflow.errors import SettingsError
@@ -33,11 +42,15 @@ def _parse_size(value: object) -> object:
     if not isinstance(value, str) or value.strip().isdigit():
         raise ValueError("a size needs a unit, such as '64MiB' or '500kB'")
     try:
-        return ByteSize._validate(value, None)  # type: ignore[arg-type]
+        size = ByteSize._validate(value, None)  # type: ignore[arg-type]
     except Exception as error:
         raise ValueError(
             f"'{value}' is no size; write it like '64MiB' or '500kB' (kB, MB, GB, KiB, MiB, GiB)"
         ) from error
+    if not size:
+        raise ValueError("a size must be above zero")
+    # An integer of its own kind is refused where an integer is asked for.
+    return int(size)
 
 
 Seconds = Annotated[float, BeforeValidator(_parse_duration)]
@@ -47,7 +60,9 @@ Port = Annotated[int, Field(ge=1, le=65535)]
 
 
 class _Group(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, protected_namespaces=(), strict=True, allow_inf_nan=False
+    )
 
 
 class Source(_Group):
@@ -94,6 +109,12 @@ class Split(_Group):
     validation: Share = Field(0.1, description="share of the images held out while training")
     test: Share = Field(0.15, description="share of the images held out for evaluation")
     salt: str = Field("chromaflow", description="another text gives another split")
+
+    @model_validator(mode="after")
+    def _leave_some_to_train(self) -> "Split":
+        if self.validation + self.test >= 1:
+            raise ValueError("split.validation and split.test leave nothing to train")
+        return self
 
 
 class Preprocess(_Group):
@@ -184,7 +205,18 @@ class Tracking(_Group):
 
     uri: str = Field("", description="address of MLflow; empty: sqlite in .chromaflow")
     experiment: str = Field("chromaflow", description="of MLflow")
-    model: str = Field("chromaflow", description="name in the model registry")
+    model: str = Field(
+        "chromaflow", pattern=r"^[^/:]+$", description="name in the model registry, without / or :"
+    )
+
+    @field_validator("uri")
+    @classmethod
+    def _needs_a_scheme(cls, value: str) -> str:
+        if value and not re.match(r"[a-z][a-z0-9+.-]*:", value):
+            raise ValueError(
+                "write an address such as http://127.0.0.1:5000 or sqlite:///mlflow.db"
+            )
+        return value
 
 
 class Servers(_Group):
@@ -194,6 +226,12 @@ class Servers(_Group):
     mlflow_port: Port = Field(5000, description="of MLflow")
     prefect_port: Port = Field(4200, description="of Prefect")
     start_timeout: Seconds = Field("90s", validate_default=True, description="to wait for a server")
+
+    @model_validator(mode="after")
+    def _ports_differ(self) -> "Servers":
+        if self.mlflow_port == self.prefect_port:
+            raise ValueError("servers.mlflow_port and servers.prefect_port must differ")
+        return self
 
 
 class Flow(_Group):
@@ -206,7 +244,7 @@ class Flow(_Group):
 class Settings(_Group):
     """Everything that can be set, in the order of `params.yaml`."""
 
-    seed: int = Field(17, ge=0, description="of every random number")
+    seed: int = Field(17, ge=0, lt=2**32, description="of every random number")
     source: Source = Source()
     quality: Quality = Quality()
     split: Split = Split()
@@ -237,7 +275,12 @@ def _describe(error: Mapping[str, Any]) -> str:
         prefix = "".join(f"{part}." for part in location[:-1])
         return f"unknown setting {name}; did you mean {', '.join(prefix + key for key in near)}?"
     message = str(error["msg"]).removeprefix("Value error, ")
-    return f"{name} = {error['input']!r}: {message}"
+    if error["type"] == "model_type":
+        return f"{name} = {error['input']!r}: it is a group, and takes settings by name"
+    # A rule about several settings names them itself.
+    return (
+        message if isinstance(error["input"], dict) else f"{name} = {error['input']!r}: {message}"
+    )
 
 
 def _build(values: Mapping[str, Any], origin: str) -> Settings:
@@ -248,18 +291,36 @@ def _build(values: Mapping[str, Any], origin: str) -> Settings:
         raise SettingsError(f"{origin}:\n  {lines}", "chromaflow settings shows them all") from None
 
 
+class _UniqueKeys(yaml.SafeLoader):
+    """YAML in which a key stands once: of two, the first would be lost without a word."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        mapping = super().construct_mapping(node, deep)
+        seen: set[Any] = set()
+        for key, _ in node.value:
+            if key.value in seen:
+                raise yaml.constructor.ConstructorError(
+                    problem=f"{key.value} stands there twice", problem_mark=key.start_mark
+                )
+            seen.add(key.value)
+        return mapping
+
+
 def _read_yaml(path: Path) -> dict[str, Any]:
+    mend = f"git diff {path.name} shows what changed; chromaflow settings shows every setting"
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        values = yaml.load(path.read_text(encoding="utf-8"), _UniqueKeys)  # noqa: S506 (it is safe)
     except OSError as error:
-        raise SettingsError(f"{path} cannot be read: {error.strerror}") from None
+        raise SettingsError(f"{path} cannot be read: {error.strerror}.", mend) from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{path} is not valid YAML: {error}") from None
+        raise SettingsError(f"{path} is not valid YAML: {error}", mend) from None
     if values is None:
         return {}
     if not isinstance(values, dict):
-        raise SettingsError(f"{path} must hold settings by name, not a {type(values).__name__}")
-    return values
+        kind = type(values).__name__
+        raise SettingsError(f"{path} must hold settings by name, not a {kind}.", mend)
+    # A group without a setting keeps its defaults.
+    return {key: {} if value is None else value for key, value in values.items()}
 
 
 def _merge(base: dict[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
@@ -272,6 +333,15 @@ def _merge(base: dict[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     return merged
 
 
+def _is_text(name: str) -> bool:
+    group, _, key = name.partition(".")
+    fields: Mapping[str, Any] = Settings.model_fields
+    if key and group in fields:
+        fields = fields[group].annotation.model_fields
+    field = fields.get(key or group)
+    return field is not None and field.annotation is str
+
+
 def _parse_override(text: str) -> dict[str, Any]:
     name, equals, value = text.partition("=")
     if not equals or not name.strip():
@@ -281,6 +351,10 @@ def _parse_override(text: str) -> dict[str, Any]:
     try:
         parsed: Any = yaml.safe_load(value)
     except yaml.YAMLError:
+        parsed = value
+    quoted = len(value) > 1 and value[0] == value[-1] and value[0] in "'\""
+    if _is_text(name.strip()) and not quoted:
+        # A path may hold what YAML takes for a comment or a number.
         parsed = value
     for part in reversed(name.strip().split(".")):
         parsed = {part: parsed}
