@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 import chromaflow  # noqa: F401  (turns the telemetry of the libraries off before they load)
@@ -11,6 +12,10 @@ from chromaflow.project import Project
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 ROOT = Path(__file__).resolve().parents[1]
+
+# The same examples in every run: a failure is of the change that it is seen with.
+hypothesis.settings.register_profile("same", derandomize=True, deadline=None, database=None)
+hypothesis.settings.load_profile("same")
 
 
 @pytest.fixture
