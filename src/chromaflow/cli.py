@@ -90,6 +90,17 @@ def validate(preset: PresetOption = "", set_: SetOption = None, json: JsonOption
 
 
 @app.command(rich_help_panel=STEPS)
+def describe(preset: PresetOption = "", set_: SetOption = None, json: JsonOption = False) -> None:
+    """Write the data card and the metadata of the accepted snapshot; tell a lineage server."""
+    project, values = _load(preset, set_)
+    from chromaflow.description.step import describe as step
+
+    result = step(project, values)
+    told = f", told to {values.lineage.url}" if result["sent"] else ""
+    _print(result, json, f"{result['folder']}: snapshot {result['digest'][:12]}{told}")
+
+
+@app.command(rich_help_panel=STEPS)
 def preprocess(preset: PresetOption = "", set_: SetOption = None, json: JsonOption = False) -> None:
     """Turn the accepted photographs into shards of 8-bit Lab."""
     project, values = _load(preset, set_)

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 import yaml
 from pydantic import BaseModel, BeforeValidator, ByteSize, ConfigDict, Field, ValidationError
@@ -53,13 +54,45 @@ class _Group(BaseModel):
 class Source(_Group):
     """Where the images come from."""
 
-    name: Literal["sample", "folder", "cvcl"] = Field(
-        "sample", description="sample (photographs of scikit-image), folder or cvcl"
+    name: Literal[
+        "sample", "folder", "cvcl", "coco", "imagenet", "unsplash", "urls", "huggingface"
+    ] = Field(
+        "sample",
+        description="sample, folder, cvcl, coco, imagenet, unsplash, urls or huggingface; "
+        "docs/data.md tells them",
     )
     folder: str = Field("", description="folder: the folder of your own photographs")
-    archive: str = Field("", description="cvcl: the published zip archive, already on disk")
-    categories: list[str] = Field([], description="cvcl: the categories to take; empty takes all")
-    license: str = Field("unknown", description="folder: the license of your photographs")
+    archive: str = Field(
+        "",
+        description="cvcl, coco, imagenet, unsplash: what is on disk already, an archive or a "
+        "folder in the published layout; empty fetches it",
+    )
+    annotations: str = Field(
+        "", description="coco: annotations on disk, JSON or their zip archive; empty fetches them"
+    )
+    table: str = Field("", description="urls: the CSV, TSV or Parquet file of addresses")
+    repository: str = Field("", description="huggingface: the data set, OWNER/NAME")
+    revision: str = Field("main", description="huggingface: branch, tag or commit")
+    image_column: str = Field("image", description="huggingface: the column of images")
+    label_column: str = Field("label", description="huggingface: of labels; empty: there is none")
+    address: str = Field("", description="fetch from here, such as a mirror; empty: the publisher")
+    subset: str = Field(
+        "",
+        description="coco: train2017 or val2017; imagenet, huggingface: train, validation or test; "
+        "empty: the training images",
+    )
+    categories: list[str] = Field(
+        [],
+        description="cvcl, coco, imagenet, huggingface: the labels to take; of imagenet also "
+        "WordNet ids or names of wider terms; empty takes all",
+    )
+    images: int = Field(0, ge=0, description="draw so many, by a hash of their urls; 0 takes all")
+    salt: str = Field("chromaflow", description="another text draws other images")
+    width: int = Field(0, ge=0, description="unsplash: width to fetch, pixels; 0: as taken")
+    historic: str = Field(
+        "", description="folder of grey photographs to color and look at; they never train or judge"
+    )
+    license: str = Field("unknown", description="where the source itself tells none")
     tile: int = Field(128, ge=32, description="sample: side of a tile, pixels")
     shard_images: int = Field(256, ge=1, description="images in one raw shard, at most")
     max_pixels: int = Field(
@@ -67,10 +100,40 @@ class Source(_Group):
     )
 
 
+class Download(_Group):
+    """How files come from servers; nothing here changes their bytes, so no stage depends on it."""
+
+    connections: int = Field(32, ge=1, le=1000, description="at once, over all hosts")
+    connections_per_host: int = Field(8, ge=1, le=100, description="at once, to one host")
+    host_delay: Seconds = Field(
+        "0s", validate_default=True, description="between the starts of two requests to one host"
+    )
+    contact: str = Field("", description="mail or page that the User-Agent tells servers")
+    retries: int = Field(4, ge=0, description="of a file, for reasons that may pass")
+    retry_delay: Seconds = Field(
+        "0.5s", validate_default=True, description="before the first retry; doubles, with jitter"
+    )
+    longest_wait: Seconds = Field(
+        "2min", validate_default=True, description="longest that a server may ask to wait"
+    )
+    connect_timeout: Seconds = Field("15s", validate_default=True, description="to reach a host")
+    stall_timeout: Seconds = Field(
+        "60s", validate_default=True, description="with less than 1 kB/s, until a retry"
+    )
+    largest_file: Bytes = Field("256MiB", validate_default=True, description="larger is refused")
+    typical_file: Bytes = Field(
+        "256KiB", validate_default=True, description="taken for a size that is not known"
+    )
+    reserve: Bytes = Field("2GiB", validate_default=True, description="of the disk, to stay free")
+    proxy: str = Field("", description="http://HOST:PORT; empty: HTTPS_PROXY and HTTP_PROXY")
+    mirrors: dict[str, str] = Field({}, description="start of an address: what replaces it")
+
+
 class Quality(_Group):
     """What an image must be to enter training; the rest goes to quarantine with its reasons."""
 
     min_side: int = Field(64, ge=1, description="shorter side, pixels")
+    max_side: int = Field(30_000, ge=1, description="longer side, pixels")
     max_aspect: float = Field(4.0, ge=1, description="longer side over shorter side")
     min_chroma: float = Field(
         3.0, ge=0, description="mean chroma, CIE Lab units; below it an image is grey"
@@ -78,6 +141,16 @@ class Quality(_Group):
     min_chroma_spread: float = Field(
         2.5, ge=0, description="standard deviation of chroma; below it an image is tinted or sepia"
     )
+    max_hue_concentration: float = Field(
+        0.995, gt=0, le=1, description="share of the chroma in one hue; above it tinted or sepia"
+    )
+    min_luma_spread: float = Field(
+        2.0, ge=0, description="standard deviation of L*, 0 to 100; below it an image is blank"
+    )
+    licenses: list[str] = Field(
+        [], description="allowed, by name or pattern such as CC*; empty allows all that are told"
+    )
+    labels: list[str] = Field([], description="known, by name or pattern; empty knows all")
     duplicate_distance: int = Field(
         4,
         ge=0,
@@ -85,15 +158,36 @@ class Quality(_Group):
         description="bits of 64 by which the perceptual hashes of near-duplicates differ",
     )
     min_images: int = Field(8, ge=1, description="accepted images that the table must hold")
+    min_label_images: int = Field(1, ge=1, description="accepted images that each label must have")
+    max_label_share: float = Field(
+        1.0, gt=0, le=1, description="largest share of the accepted images under one label"
+    )
+    max_drift: float = Field(
+        0.25,
+        ge=0,
+        description="population stability index of mean chroma against the last accepted "
+        "snapshot; 0 does not ask",
+    )
+
+
+def _parse_part(value: object) -> object:
+    whole = isinstance(value, int) and not isinstance(value, bool)
+    if not (isinstance(value, float) or whole) or (isinstance(value, float) and not value < 1):
+        raise ValueError("a split's size is a count such as 500 or a share such as 0.1, below 1")
+    return value
+
+
+Part = Annotated[int | float, BeforeValidator(_parse_part), Field(ge=0)]
 
 
 class Split(_Group):
     """Which image trains and which one judges; near-duplicates always go together."""
 
-    train: int = Field(0, ge=0, description="images that train, exactly; 0 takes the shares below")
-    validation: Share = Field(0.1, description="share of the images held out while training")
-    test: Share = Field(0.15, description="share of the images held out for evaluation")
+    train: Part = Field(0, description="images that train: a count, a share, or 0 for all others")
+    validation: Part = Field(0.1, description="held out while training: a count or a share")
+    test: Part = Field(0.15, description="held out for evaluation: a count or a share")
     salt: str = Field("chromaflow", description="another text gives another split")
+    hints: bool = Field(True, description="follow the splits that the source itself tells")
 
 
 class Preprocess(_Group):
@@ -187,6 +281,25 @@ class Tracking(_Group):
     model: str = Field("chromaflow", description="name in the model registry")
 
 
+def _parse_server(value: object) -> object:
+    if isinstance(value, str) and value:
+        parts = urlsplit(value)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError("the address of a server begins with http:// or https://")
+        if "@" in parts.netloc or parts.query or parts.fragment:
+            raise ValueError("an address without password or key; OPENLINEAGE_API_KEY holds a key")
+    return value
+
+
+class Lineage(_Group):
+    """Whom to tell, by OpenLineage, where each snapshot came from."""
+
+    url: Annotated[str, BeforeValidator(_parse_server)] = Field(
+        "", description="address of a lineage server; empty sends nothing"
+    )
+    namespace: str = Field("chromaflow", min_length=1, description="of its jobs and data sets")
+
+
 class Servers(_Group):
     """The local servers of `chromaflow up`."""
 
@@ -208,6 +321,7 @@ class Settings(_Group):
 
     seed: int = Field(17, ge=0, description="of every random number")
     source: Source = Source()
+    download: Download = Download()
     quality: Quality = Quality()
     split: Split = Split()
     preprocess: Preprocess = Preprocess()
@@ -216,6 +330,7 @@ class Settings(_Group):
     evaluation: Evaluation = Evaluation()
     promotion: Promotion = Promotion()
     tracking: Tracking = Tracking()
+    lineage: Lineage = Lineage()
     runtime: Runtime = Runtime()
     servers: Servers = Servers()
     flow: Flow = Flow()
@@ -240,12 +355,18 @@ def _describe(error: Mapping[str, Any]) -> str:
     return f"{name} = {error['input']!r}: {message}"
 
 
+def _without_secrets(text: str) -> str:
+    """A text whose addresses have lost what may be a password or a key."""
+    return re.sub(r"(://)[^/@\s]*@|(://[^?#\s]*)[?#][^\s'\"]*", r"\1\2", text)
+
+
 def _build(values: Mapping[str, Any], origin: str) -> Settings:
     try:
         return Settings.model_validate(values)
     except ValidationError as error:
         lines = "\n  ".join(_describe(item) for item in error.errors())
-        raise SettingsError(f"{origin}:\n  {lines}", "chromaflow settings shows them all") from None
+        problem = _without_secrets(f"{origin}:\n  {lines}")
+        raise SettingsError(problem, "chromaflow settings shows them all") from None
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:

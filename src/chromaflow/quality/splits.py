@@ -1,81 +1,240 @@
 """Which image trains and which one judges, by a hash of its group."""
 
 import hashlib
-from collections import Counter
 from collections.abc import Sequence
+from typing import NamedTuple
 
-from chromaflow.errors import DataError
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from chromaflow.errors import DataError, SettingsError
 from chromaflow.project import SPLITS
+from chromaflow.quality.duplicates import codes_of, first_of
+from chromaflow.quality.table import Mask, Rows
 from chromaflow.settings import Split
+
+TRAIN, VALIDATION, TEST = range(3)
+UNUSED = ""
+_NONE = -1
+_NAMES = (*SPLITS, UNUSED)
 
 
 def position(salt: str, group: str) -> float:
     """Where a group stands in 0..1: evenly spread, and decided by salt and name alone."""
-    digest = hashlib.sha256(f"{salt}\n{group}".encode()).digest()
+    return float(_positions(salt, [group])[0])
+
+
+def _positions(salt: str, groups: Sequence[str]) -> NDArray[np.float64]:
+    start = f"{salt}\n".encode()
+    digests = b"".join(hashlib.sha256(start + g.encode()).digest()[:8] for g in groups)
     # 53 bits are what a float holds exactly, so that 1 is never reached.
-    return (int.from_bytes(digest[:8], "big") >> 11) / 2**53
+    return (np.frombuffer(digests, ">u8") >> np.uint64(11)) / 2**53
 
 
-def _fill(groups: Sequence[str], sizes: Counter[str], images: int) -> set[str]:
-    """The groups, taken in order while they fit, that hold a number of images together."""
-    taken: set[str] = set()
-    for group in groups:
-        if sizes[group] <= images:
-            taken.add(group)
-            images -= sizes[group]
+class _Groups(NamedTuple):
+    """The groups: how many images each holds, its label, its hint and where its hash stands."""
+
+    sizes: Rows
+    labels: Rows
+    hints: Rows
+    positions: NDArray[np.float64]
+    order: Rows
+
+
+def hint_codes(hints: Sequence[str | None] | pa.Array) -> Rows:
+    """The split that the source tells for each row as its number in `SPLITS`, or -1, (N,)."""
+    names = pa.array(hints, pa.string()).dictionary_encode()
+    known = [SPLITS.index(n) if n in SPLITS else _NONE for n in names.dictionary.to_pylist()]
+    numbers: Rows = np.array([*known, _NONE], np.int64)
+    return numbers[names.indices.fill_null(len(known)).to_numpy(zero_copy_only=False)]
+
+
+def hint_of_groups(groups: Rows, hints: Rows) -> Rows:
+    """The hint that counts for each group: what judges more strictly, test over validation."""
+    found = np.full(groups.max(initial=-1) + 1, _NONE, np.int64)
+    np.maximum.at(found, groups, hints)
+    return found
+
+
+def _fill(
+    order: Rows, groups: _Groups, eligible: Mask, images: int, *, stratify: bool = True
+) -> Mask:
+    """The groups, taken in order while they fit, that hold a number of images together.
+
+    Each label first gets its share of the number (largest remainders); what large groups leave open
+    is filled from all.
+    """
+    taken = np.zeros(len(order), np.bool_)
+    order = order[eligible[order]]
+    if stratify:
+        weights = np.bincount(groups.labels[order], weights=groups.sizes[order])
+        exact = weights * (images / max(weights.sum(), images, 1))
+        quotas = np.floor(exact).astype(np.int64)
+        short = round(exact.sum()) - quotas.sum()
+        quotas[np.argsort(quotas - exact, kind="stable")[:short]] += 1
+        for label in np.flatnonzero(quotas):
+            _take(order[groups.labels[order] == label], groups.sizes, int(quotas[label]), taken)
+    _take(order[~taken[order]], groups.sizes, images - int(groups.sizes[taken].sum()), taken)
     return taken
 
 
-def _by_count(groups: Sequence[str], split: Split) -> dict[str, str]:
-    sizes = Counter(groups)
-    order = sorted(sizes, key=lambda group: (position(split.salt, group), group))
-    train = _fill(order, sizes, split.train)
-    rest = [group for group in order if group not in train]
-    held_out = sum(sizes[group] for group in rest)
-    wanted = max(1, round(split.validation * held_out)) if split.validation else 0
-    validation = _fill(rest, sizes, wanted)
-    names = dict.fromkeys(rest, "test") | dict.fromkeys(validation, "validation")
-    return names | dict.fromkeys(train, "train")
+def _take(order: Rows, sizes: Rows, images: int, taken: Mask) -> None:
+    chosen = []
+    for group, size in zip(order.tolist(), sizes[order].tolist(), strict=True):
+        if images == 0:
+            break
+        if size <= images:
+            chosen.append(group)
+            images -= size
+    taken[chosen] = True
 
 
-def _by_share(groups: Sequence[str], split: Split) -> dict[str, str]:
-    # The tests come first, so that another share of validation leaves them as they are.
-    names = {}
-    for group in set(groups):
-        place = position(split.salt, group)
-        held_out = "validation" if place < split.test + split.validation else "train"
-        names[group] = "test" if place < split.test else held_out
-    return names
+def _is_count(part: float) -> bool:
+    return isinstance(part, int) and part > 0
 
 
-def assign_splits(groups: Sequence[str], split: Split) -> list[str]:
-    """The split of each row: train, validation or test, one and the same for a whole group.
+def _eligible(groups: _Groups, split: int) -> list[Mask]:
+    """Who may enter a split, the preferred ones first.
 
-    With `split.train` = 0 the shares decide, each group by its own hash; so groups that are added
-    move nothing, and the shares are met on average. With `split.train` = N exactly N images train,
-    groups taken in the order of their hashes while they fit; of the others the share
-    `split.validation` validates and the rest tests, and `split.test` is not used. Such a count
-    cannot be held without moving groups when images are added.
+    Where the source names images for a split, only those and unhinted ones enter. Where it names
+    none to judge, some that it names for training do.
     """
-    names = _by_count(groups, split) if split.train else _by_share(groups, split)
-    return [names[group] for group in groups]
+    hinted = groups.hints == split
+    others = groups.hints == _NONE
+    if split != TRAIN and not hinted.any():
+        others |= groups.hints == TRAIN
+    return [hinted, others]
+
+
+def _by_count(groups: _Groups, split: Split) -> Rows:
+    places = np.full(len(groups.sizes), len(SPLITS), np.int64)
+    total = int(groups.sizes.sum())
+
+    def fill(name: int, order: Rows, images: int) -> None:
+        for eligible in _eligible(groups, name):
+            free = eligible & (places == len(SPLITS))
+            missing = images - int(groups.sizes[places == name].sum())
+            places[_fill(order, groups, free, missing)] = name
+
+    def fill_rest(name: int) -> None:
+        for eligible in _eligible(groups, name):
+            places[eligible & (places == len(SPLITS))] = name
+
+    if split.train:
+        fill(TRAIN, groups.order, _wanted(split.train, total))
+        total -= int(groups.sizes[places == TRAIN].sum())
+    fill(VALIDATION, groups.order, _wanted(split.validation, total))
+    if _is_count(split.train) and not _is_count(split.test):
+        fill_rest(TEST)
+    else:
+        # From the other end: what added images push out of a split is then seldom another's.
+        fill(TEST, groups.order[::-1], _wanted(split.test, total))
+    if not split.train:
+        fill_rest(TRAIN)
+    return places
+
+
+def _wanted(part: float, images: int) -> int:
+    if _is_count(part) or not part:
+        return int(part)
+    return max(1, round(part * images))
+
+
+def _by_share(groups: _Groups, split: Split) -> Rows:
+    # The tests come first, so that another share of validation leaves them as they are.
+    may_test, may_validate = (np.any(_eligible(groups, name), axis=0) for name in (TEST, VALIDATION))
+    test = np.where(may_test, split.test, 0)
+    held_out = test + np.where(may_validate, split.validation, 0)
+    train = held_out + (split.train or 1)
+    edges = np.stack([test, held_out, train])
+    places = np.array([TEST, VALIDATION, TRAIN, len(SPLITS)])[
+        (groups.positions >= edges).sum(axis=0)
+    ]
+    told = np.isin(groups.hints, [VALIDATION, TEST])
+    places[told] = groups.hints[told]
+    return places
+
+
+def _check_shares(split: Split) -> None:
+    parts = (split.train, split.validation, split.test)
+    shares = sum(part for part in parts if not _is_count(part))
+    if shares > 1 or (not split.train and shares >= 1):
+        raise SettingsError(
+            f"split.train, split.validation and split.test are {shares:g} together.",
+            "chromaflow settings: shares of less than 1 together",
+        )
+
+
+def assign_splits(
+    groups: Sequence[str] | pa.Array,
+    split: Split,
+    labels: Rows | None = None,
+    hints: Rows | None = None,
+) -> list[str]:
+    """The split of each row: train, validation, test or none, one and the same for a whole group.
+
+    Where all of `split` are shares (or 0), the hash of each group decides by itself; so groups that
+    are added move nothing. The hash knows nothing of labels, so each label's share is met on
+    average: of n groups of a label, √(p(1−p)/n) is the standard deviation from a share p. Closer
+    shares would need to look at other groups, and then an image that goes could move another from
+    test to train.
+
+    Where one of them is a count, it is met exactly, and each label gets its part of it (largest
+    remainders): groups in the order of their hashes while they fit. With `split.train` = N and no
+    count for the tests, all others test, and `split.validation` is a share of those others.
+    Otherwise what is in no split stays unused. Counts cannot be held without moving groups when
+    images are added; only those at the edge of a split move.
+
+    What the source itself assigns (`hints`) stays there: what it names for validation or test never
+    trains, and what it names for training judges only where it names nothing to judge.
+
+    Args:
+        groups: The group of each row.
+        split: The settings.
+        labels: A number for the label of each row, (N,).
+        hints: As `hint_codes`, one and the same in a group, (N,).
+
+    Raises:
+        SettingsError: The shares are more than the whole.
+    """
+    _check_shares(split)
+    names = pa.array(groups, pa.string()).dictionary_encode()
+    codes = codes_of(names)
+    first = np.unique(first_of(codes))
+    texts = names.dictionary.to_pylist()
+    positions = _positions(split.salt, texts)
+    nothing = np.zeros(len(codes), np.int64)
+    described = _Groups(
+        sizes=np.bincount(codes, minlength=len(texts)),
+        labels=(nothing if labels is None else labels)[first],
+        hints=hint_of_groups(codes, nothing + _NONE if hints is None else hints),
+        positions=positions,
+        order=np.lexsort([np.array(texts, dtype=str), positions]),
+    )
+    counted = any(_is_count(part) for part in (split.train, split.validation, split.test))
+    places = (_by_count if counted else _by_share)(described, split)
+    return [_NAMES[place] for place in places[codes].tolist()]
 
 
 def check_splits(assigned: Sequence[str], split: Split) -> dict[str, int]:
     """Count the images of each split.
 
     Raises:
-        DataError: A split that the settings ask for holds no image, or `split.train` is not met.
+        DataError: A split that the settings ask for holds no image, or a count is not met.
     """
     counts = {name: list(assigned).count(name) for name in SPLITS}
-    if split.train and counts["train"] != split.train:
-        raise DataError(
-            f"split.train = {split.train}, but of {len(assigned)} accepted images only "
-            f"{counts['train']} can train: near-duplicates stay together.",
-            f"--set split.train={counts['train']}, or another split.salt",
-        )
+    does = {"train": "train", "validation": "validate", "test": "test"}
+    for name in SPLITS:
+        part = getattr(split, name)
+        if _is_count(part) and counts[name] != part:
+            raise DataError(
+                f"split.{name} = {part}, but of {len(assigned)} accepted images only "
+                f"{counts[name]} can {does[name]}: near-duplicates stay together.",
+                f"--set split.{name}={counts[name]}, or another split.salt",
+            )
     asked = {"train": True, "validation": split.validation > 0, "test": split.test > 0}
-    if split.train:
+    if _is_count(split.train):
         asked["test"] = True
     for name in SPLITS:
         if asked[name] and not counts[name]:

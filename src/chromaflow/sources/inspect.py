@@ -24,7 +24,8 @@ class Inspection(NamedTuple):
 
     `width` and `height` are in pixels after the orientation that its EXIF data tells. `mean_chroma`
     and `chroma_spread` are the mean and the standard deviation over the pixels of
-    chroma = √(a² + b²) in CIE Lab units, on a copy of at most 256 pixels a side. `phash` is the
+    chroma = √(a² + b²) in CIE Lab units, on a copy of at most 256 pixels a side; `mean_a` and
+    `mean_b` are the mean color there, `luma_spread` is the standard deviation of L*. `phash` is the
     64-bit perceptual hash of that copy in 16 hexadecimal digits. All of them are None, and `error`
     says why, where the image does not decode.
     """
@@ -34,6 +35,9 @@ class Inspection(NamedTuple):
     height: int | None = None
     mean_chroma: float | None = None
     chroma_spread: float | None = None
+    mean_a: float | None = None
+    mean_b: float | None = None
+    luma_spread: float | None = None
     phash: str | None = None
     error: str | None = None
 
@@ -107,6 +111,9 @@ def _measure(data: bytes, max_pixels: int) -> Inspection:
         height=height,
         mean_chroma=round(mean, 3),
         chroma_spread=round(spread, 3),
+        mean_a=round(float(a.mean()), 3),
+        mean_b=round(float(b.mean()), 3),
+        luma_spread=round(float(lab[..., 0].std()) * 100 / 255, 3),
         phash=str(imagehash.phash(small)),
     )
 

@@ -1,32 +1,33 @@
-"""What the colors of the training split are, counted from its Lab shards."""
+"""What the colors of stored images are, counted while they are written."""
 
-from pathlib import Path
+from collections.abc import Iterable
 from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from chromaflow.store.read import read_split
+# A float32 counts exactly up to here.
+_EXACT = 2**24
 
 
-def ab_histogram(folder: Path) -> NDArray[np.int64]:
-    """Count the pixels of a split by their ab.
+def count(images: Iterable[NDArray[np.uint8]], colors: NDArray[np.int64]) -> None:
+    """Add the pixels of stored images to a count of colors.
 
     Args:
-        folder: `data/lab/<split>`.
-
-    Returns:
-        int64 (256, 256): how many pixels have the color [a+128, b+128].
-
-    Raises:
-        DataError: The folder holds no Lab shards.
+        images: uint8 (H, W, 3), stored Lab, each of less than 2²⁴ pixels of one color.
+        colors: int64 (256, 256): how many pixels have the color [a+128, b+128].
     """
-    counts = np.zeros((256, 256), np.int64)
-    for _, lab in read_split(folder):
-        # Counted in float32: exact up to 2²⁴ pixels of one color in one image.
-        counts += cv2.calcHist([lab], [1, 2], None, [256, 256], [0, 256, 0, 256]).astype(np.int64)
-    return counts
+    # OpenCV counts in float32.
+    part = np.zeros((256, 256), np.float32)
+    pixels = 0
+    for lab in images:
+        pixels += lab.shape[0] * lab.shape[1]
+        if pixels >= _EXACT:
+            colors += part.astype(np.int64)
+            part[:], pixels = 0, lab.shape[0] * lab.shape[1]
+        cv2.calcHist([lab], [1, 2], None, [256, 256], [0, 256, 0, 256], part, accumulate=True)
+    colors += part.astype(np.int64)
 
 
 def describe(histogram: NDArray[np.int64]) -> dict[str, Any]:

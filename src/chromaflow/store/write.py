@@ -1,14 +1,16 @@
 """Accepted photographs to Lab shards: what is new is made, what stands is kept."""
 
+import contextlib
 import errno
 import hashlib
 import io
+import itertools
 import json
 import os
 import shutil
 import tarfile
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -36,8 +38,12 @@ _COLUMNS = ["split", "shard", "id", "key", "sha256"]
 _VALIDATE = "run chromaflow validate"
 _RESTORE = "dvc checkout data.dvc --force, then chromaflow preprocess"
 # Another number makes every shard anew: raise it when the same photograph shall give other bytes.
-_FORMAT = 2
+_FORMAT = 3
 _LARGEST_SHARD = 2**32 - 1
+# With fewer pixels to convert than there are colors, a table of all colors costs more than it saves.
+_WORTH_A_TABLE = 2**24
+# Photographs in memory for each thread: enough to go on while a chunk is handed to the disk.
+_AHEAD = 4
 
 
 @dataclass(frozen=True)
@@ -154,57 +160,81 @@ def _write(
         )
         for group in groups
     }
-    missing = [group for group in groups if stored[group.split, group.name] is None]
+    # A raw shard is opened once for all of its splits.
+    missing = sorted(
+        (group for group in groups if stored[group.split, group.name] is None),
+        key=lambda group: group.shard,
+    )
     decoded = sum(len(group.table) for group in missing)
-    with progress("Preprocessing", decoded) as advance, decode.own_pixel_limit():
-        for group in missing:
-            items = _in_order(
-                lambda photograph: _convert(photograph, settings),
-                _photographs(project, group),
+    size = settings.preprocess.size
+    table = decode.color_table() if decoded * size**2 >= _WORTH_A_TABLE else None
+    with (
+        progress("Preprocessing", decoded) as advance,
+        decode.own_pixel_limit(),
+        contextlib.closing(
+            _in_order(
+                lambda photograph: _convert(photograph, settings, table),
+                _photographs(project, missing),
                 advance,
             )
+        ) as items,
+    ):
+        for group in missing:
             stored[group.split, group.name] = chunks.write(
-                project.lab / group.split, group.name, settings.preprocess.shard_size, items
+                project.lab / group.split,
+                group.name,
+                settings.preprocess.shard_size,
+                itertools.islice(items, len(group.table)),
             )
     index: _Index = {split: [] for split in SPLITS}
     for group in groups:
         index[group.split] += stored[group.split, group.name] or []
     for split, found in index.items():
         chunks.write_index(project.lab / split, found, settings.preprocess.shard_size)
-    summary = _summarize(project, settings, index)
-    _remove_others(project.lab, index)
+    summary = _summarize(project, settings, index, groups)
+    _remove_others(project.lab, index, groups)
     return summary | {"decoded": decoded}
 
 
-def _photographs(project: Project, group: _Group) -> Iterator[_Photograph]:
-    """The photographs of a group, read from the raw shard one by one."""
-    path = project.raw / group.shard
-    try:
-        with tarfile.open(path, "r:") as archive:
-            members = {
-                member.name.partition(".")[0]: member
-                for member in archive
-                if member.isreg() and not member.name.endswith(".json")
-            }
-            for row in group.table.to_pylist():
-                member = members.get(row["key"])
-                file = archive.extractfile(member) if member else None
-                if file is None:
-                    raise DataError(f"{path} holds no {row['key']} (id {row['id']}).", _RESTORE)
-                place = f"{row['key']} (id {row['id']}) in {path}"
-                yield _Photograph(row["id"], row["sha256"], place, file.read())
-    except FileNotFoundError:
-        raise DataError(f"{path} is missing; the manifest names it.", _RESTORE) from None
-    except (OSError, tarfile.TarError) as error:
-        raise DataError(f"{path} cannot be read as a tar archive: {error}", _RESTORE) from None
+def _photographs(project: Project, groups: Iterable[_Group]) -> Iterator[_Photograph]:
+    """The photographs of groups, read from their raw shards one by one."""
+    for shard, parts in itertools.groupby(groups, lambda group: group.shard):
+        path = project.raw / shard
+        try:
+            with tarfile.open(path, "r:") as archive:
+                members = {
+                    member.name.partition(".")[0]: member
+                    for member in archive
+                    if member.isreg() and not member.name.endswith(".json")
+                }
+                for group in parts:
+                    yield from _read(path, archive, members, group)
+        except FileNotFoundError:
+            raise DataError(f"{path} is missing; the manifest names it.", _RESTORE) from None
+        except (OSError, tarfile.TarError) as error:
+            raise DataError(f"{path} cannot be read as a tar archive: {error}", _RESTORE) from None
 
 
-def _convert(photograph: _Photograph, settings: Settings) -> LabItem:
+def _read(
+    path: Path, archive: tarfile.TarFile, members: dict[str, tarfile.TarInfo], group: _Group
+) -> Iterator[_Photograph]:
+    for row in group.table.to_pylist():
+        member = members.get(row["key"])
+        file = archive.extractfile(member) if member else None
+        if file is None:
+            raise DataError(f"{path} holds no {row['key']} (id {row['id']}).", _RESTORE)
+        place = f"{row['key']} (id {row['id']}) in {path}"
+        yield _Photograph(row["id"], row["sha256"], place, file.read())
+
+
+def _convert(
+    photograph: _Photograph, settings: Settings, table: decode.Colors | None
+) -> LabItem:
     if hashlib.sha256(photograph.data).hexdigest() != photograph.sha256:
         raise DataError(f"{photograph.place} has another SHA-256 than the manifest says.", _RESTORE)
     try:
         lab = decode.photograph_to_lab(
-            photograph.data, settings.preprocess.size, settings.source.max_pixels
+            photograph.data, settings.preprocess.size, settings.source.max_pixels, table
         )
     except DataError as error:
         raise DataError(f"{photograph.place} {error.problem}", _VALIDATE) from None
@@ -222,23 +252,32 @@ def _in_order(
     convert: Callable[[_Photograph], LabItem],
     photographs: Iterable[_Photograph],
     advance: console.Advance,
-) -> Iterator[LabItem]:
+) -> Generator[LabItem]:
     """Convert with a thread a processor; the results come in order, a few at a time in memory."""
     threads = _processors()
     waiting: deque[Future[LabItem]] = deque()
     with ThreadPoolExecutor(threads) as pool:
         for photograph in photographs:
             waiting.append(pool.submit(convert, photograph))
-            if len(waiting) > 2 * threads:
-                yield waiting.popleft().result()
-                advance(1)
+            if len(waiting) > _AHEAD * threads:
+                yield _next(waiting, advance)
         while waiting:
-            yield waiting.popleft().result()
-            advance(1)
+            yield _next(waiting, advance)
 
 
-def _summarize(project: Project, settings: Settings, index: _Index) -> dict[str, Any]:
-    histogram = statistics.ab_histogram(project.lab / "train")
+def _next(waiting: deque[Future[LabItem]], advance: console.Advance) -> LabItem:
+    item = waiting.popleft().result()
+    advance(1)
+    return item
+
+
+def _summarize(
+    project: Project, settings: Settings, index: _Index, groups: Iterable[_Group]
+) -> dict[str, Any]:
+    histogram = np.zeros((256, 256), np.int64)
+    for group in groups:
+        if group.split == "train":
+            histogram += chunks.read_colors(project.lab / "train", group.name)
     content = io.BytesIO()
     np.save(content, histogram, allow_pickle=False)
     files.write_bytes(project.lab / HISTOGRAM, content.getvalue())
@@ -253,9 +292,10 @@ def _summarize(project: Project, settings: Settings, index: _Index) -> dict[str,
     return summary
 
 
-def _remove_others(folder: Path, index: _Index) -> None:
+def _remove_others(folder: Path, index: _Index, groups: Iterable[_Group]) -> None:
     """Remove what an earlier run left: chunks of other settings or images, unfinished files."""
     keep = {folder / name for name in (STATISTICS, HISTOGRAM, *SPLITS)}
+    keep |= {folder / group.split / chunks.colors_name(group.name) for group in groups}
     paths = list(folder.iterdir())
     for split, found in index.items():
         keep |= {folder / split / name for name in (INDEX, *(c["filename"] for c in found))}

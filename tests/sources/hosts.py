@@ -1,0 +1,227 @@
+"""A server on loopback that gives photographs in the layout of each host that sets come from."""
+
+import hashlib
+import io
+import json
+import threading
+import zipfile
+from collections import Counter
+from functools import lru_cache
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from PIL import Image
+from skimage import data
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+
+
+@lru_cache(maxsize=1)
+def _photographs() -> list:
+    return [data.coffee(), data.astronaut(), data.chelsea(), data.rocket()]
+
+
+@lru_cache(maxsize=4096)
+def photograph(index: int, size: int = 72) -> bytes:
+    """A JPEG file: a piece of one of scikit-image's photographs, another one for each index."""
+    image = _photographs()[index % 4]
+    rows, columns = image.shape[0] - size, image.shape[1] - size
+    y, x = (37 * (index // 4)) % rows, (53 * (index // 4)) % columns
+    buffer = io.BytesIO()
+    Image.fromarray(image[y : y + size, x : x + size]).save(buffer, "JPEG", quality=90)
+    return buffer.getvalue()
+
+
+class Host:
+    """A running server: `files` by path, `asked` counts the requests, `tokens` what they bore."""
+
+    def __init__(self) -> None:
+        self.files: dict[str, bytes] = {}
+        self.gated: set[str] = set()
+        self.asked: Counter = Counter()
+        self.sent = 0
+        self.tokens: set = set()
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        self._server.daemon_threads = True
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        self.address = f"http://127.0.0.1:{self._server.server_port}"
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+    def images_asked(self) -> list[str]:
+        return sorted(path for path in self.asked if path.endswith(".jpg"))
+
+    def _handler(host) -> type:  # noqa: N805  # `self` is the request
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+            def do_GET(self) -> None:  # noqa: N802
+                path = urlsplit(self.path).path
+                host.asked[self.path] += 1
+                host.tokens.add(self.headers.get("Authorization"))
+                if any(name in path for name in host.gated) and "resolve" in path:
+                    return self._send(403, b"gated", {"X-Error-Code": "GatedRepo"})
+                content = host.files.get(self.path, host.files.get(path))
+                if content is None:
+                    code = {"X-Error-Code": "RepoNotFound"} if "/api/" in path else {}
+                    return self._send(404, b"{}", code)
+                wanted = self.headers.get("Range", "")
+                if wanted.startswith("bytes="):
+                    first, _, last = wanted.removeprefix("bytes=").partition("-")
+                    end = min(int(last or len(content)), len(content) - 1)
+                    told = {"Content-Range": f"bytes {first}-{end}/{len(content)}"}
+                    return self._send(206, content[int(first) : end + 1], told)
+                return self._send(200, content, {})
+
+            do_HEAD = do_GET  # noqa: N815
+
+            def _send(self, status: int, body: bytes, headers: dict) -> None:
+                self.send_response(status)
+                kind = "application/json" if "/api/" in self.path else "application/octet-stream"
+                headers = {"Content-Type": kind, "Content-Length": str(len(body)), **headers}
+                for name, value in headers.items():
+                    self.send_header(name, value)
+                self.end_headers()
+                if self.command == "GET":
+                    self.wfile.write(body)
+                    host.sent += len(body)
+
+        return Handler
+
+
+def cvcl(host: Host, counts: dict[str, int]) -> str:
+    """The address of an archive like CVCL's, with so many photographs of each category."""
+    buffer = io.BytesIO()
+    index = 0
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for category, count in counts.items():
+            for number in range(count):
+                archive.writestr(f"scenes/{category}_land{number}.jpg", photograph(index))
+                index += 1
+    host.files["/scenes.zip"] = buffer.getvalue()
+    return f"{host.address}/scenes.zip"
+
+
+def coco_annotations(images: int) -> dict:
+    """Annotations like those of COCO 2017: three objects in each photograph but every tenth."""
+    return {
+        "info": {"description": "COCO 2017 Dataset"},
+        "licenses": [
+            {"id": 1, "name": "Attribution License", "url": "http://creativecommons.org/by/2.0/"},
+            {"id": 4, "name": "No known restrictions", "url": ""},
+        ],
+        "images": [
+            {
+                "license": 1 if number % 2 else 4,
+                "file_name": f"{number:012d}.jpg",
+                "coco_url": f"http://images.cocodataset.org/train2017/{number:012d}.jpg",
+                "height": 72,
+                "width": 72,
+                "id": number,
+            }
+            for number in range(images)
+        ],
+        "annotations": [
+            {
+                "id": 10 * number + place,
+                "image_id": number,
+                "category_id": 18 if place < 2 else 3,
+                "segmentation": [[1.5, 2.0, 3.25, 4.0, 5.0, 6.0]],
+                "bbox": [1.0, 2.0, 3.0, 4.0],
+                "iscrowd": 0,
+            }
+            for number in range(images)
+            for place in range(3)
+            if number % 10
+        ],
+        "categories": [
+            {"supercategory": "vehicle", "id": 3, "name": "car"},
+            {"supercategory": "animal", "id": 18, "name": "dog"},
+        ],
+    }
+
+
+def coco(host: Host, images: int, subset: str = "train2017") -> str:
+    """The address of a host like COCO's."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        text = json.dumps(coco_annotations(images))
+        archive.writestr(f"annotations/instances_{subset}.json", text)
+        archive.writestr("annotations/captions_train2017.json", "{}")
+    host.files["/annotations/annotations_trainval2017.zip"] = buffer.getvalue()
+    for number in range(images):
+        host.files[f"/{subset}/{number:012d}.jpg"] = photograph(number)
+    return host.address
+
+
+def unsplash(host: Host, images: int, extension: str = "tsv000") -> str:
+    """The address of an archive like that of Unsplash's Lite set."""
+    mark = "\t" if extension.startswith("tsv") else ","
+    lines = [mark.join(["photo_id", "photo_url", "photo_image_url", "photo_description"])]
+    for number in range(images):
+        path = f"/photo-{number}"
+        host.files[path] = photograph(number)
+        row = [f"id{number}", "https://unsplash.com/x", host.address + path, '"two ""words""\nhere"']
+        lines.append(mark.join(row))
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(f"lite/photos.{extension}", "\n".join(lines) + "\n")
+        archive.writestr("lite/keywords.tsv000", "photo_id\tkeyword\n")
+    host.files["/data/lite/latest"] = buffer.getvalue()
+    return f"{host.address}/data/lite/latest"
+
+
+def parquet(rows: list[dict], names: list[str] | None, group: int) -> bytes:
+    """A Parquet file as the library `datasets` writes it."""
+    feature = {"names": names, "_type": "ClassLabel"} if names else {"dtype": "int64"}
+    told = {"info": {"features": {"image": {"_type": "Image"}, "label": feature}}}
+    image = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+    schema = pa.schema(
+        [("image", image), ("label", pa.int64())], metadata={"huggingface": json.dumps(told)}
+    )
+    buffer = io.BytesIO()
+    pq.write_table(pa.Table.from_pylist(rows, schema=schema), buffer, row_group_size=group)
+    return buffer.getvalue()
+
+
+def hub(
+    host: Host,
+    repository: str,
+    files: dict[str, bytes],
+    license_: str = "cc0-1.0",
+    revision: str = "main",
+) -> str:
+    """The address of a hub with one data set."""
+    blobs = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
+    siblings = [
+        {
+            "rfilename": name,
+            "blobId": blob[:40],
+            "size": len(files[name]),
+            "lfs": {"sha256": blob, "size": len(files[name]), "pointerSize": 134},
+        }
+        for name, blob in blobs.items()
+    ]
+    info = {"id": repository, "sha": COMMIT, "siblings": siblings, "tags": [], "downloads": 0}
+    info |= {"likes": 0, "private": False, "cardData": {"license": license_}}
+    for name in (revision, COMMIT):
+        host.files[f"/api/datasets/{repository}/revision/{name}"] = json.dumps(info).encode()
+    folders = {Path(name).parent.as_posix() for name in files}
+    for folder in folders:
+        tree = [
+            {"type": "file", "oid": blob[:40], "size": len(files[name]), "path": name}
+            for name, blob in blobs.items()
+            if Path(name).parent.as_posix() == folder
+        ]
+        host.files[f"/api/datasets/{repository}/tree/{COMMIT}/{folder}"] = json.dumps(tree).encode()
+    for name, content in files.items():
+        host.files[f"/datasets/{repository}/resolve/{COMMIT}/{name}"] = content
+    return host.address
