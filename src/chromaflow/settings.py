@@ -103,8 +103,8 @@ class Source(_Group):
 class Download(_Group):
     """How files come from servers; nothing here changes their bytes, so no stage depends on it."""
 
-    connections: int = Field(32, ge=1, le=1000, description="at once, over all hosts")
-    connections_per_host: int = Field(8, ge=1, le=100, description="at once, to one host")
+    connections: int = Field(32, ge=1, le=256, description="at once, over all hosts")
+    connections_per_host: int = Field(8, ge=1, le=64, description="at once, to one host")
     host_delay: Seconds = Field(
         "0s", validate_default=True, description="between the starts of two requests to one host"
     )
@@ -220,6 +220,15 @@ class Training(_Group):
     batch: int = Field(16, ge=1, description="images a step and device")
     accumulate: int = Field(1, ge=1, description="batches an optimizer step")
     crop: int = Field(128, ge=32, description="side of the random crop, pixels, a multiple of 32")
+    zoom: float = Field(
+        0.0, ge=0, le=1, description="crops show up to 1 + zoom times more or less; 0 turns it off"
+    )
+    shear: float = Field(
+        0.0, ge=0, le=1, description="most that rows of a crop are moved, sides a side; 0: not"
+    )
+    shuffle_shards: int = Field(
+        0, ge=0, description="Lab shards whose images are mixed; 0 mixes all; for runtime.mirror"
+    )
     learning_rate: float = Field(1e-3, gt=0, description="peak of AdamW's one-cycle schedule")
     encoder_rate: float = Field(
         0.3, ge=0, description="the pretrained encoder's learning rate over the decoder's"
@@ -248,6 +257,12 @@ class Runtime(_Group):
 
     checkpoint_every: Seconds = Field("30s", validate_default=True, description="while training")
     workers: int = Field(0, ge=0, description="processes that read shards while training")
+    mirror: str = Field(
+        "", description="address of a copy of data/lab with the shards that this disk lacks"
+    )
+    mirror_cache: Bytes = Field(
+        "20GiB", validate_default=True, description="most that is kept of the mirror's shards"
+    )
     pictures_every: int = Field(250, ge=1, description="steps between picture grids in MLflow")
 
 

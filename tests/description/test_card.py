@@ -3,6 +3,7 @@ import re
 from html.parser import HTMLParser
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -82,6 +83,13 @@ def test_what_a_source_says_is_text_and_nothing_else(checkout, rows):
     assert HOSTILE in "".join(found.texts)
     assert "<img" not in text
     assert not re.search(r"(?<!\\)\]\(javascript", text)
+
+
+def test_images_that_stand_apart_are_counted(checkout):
+    table = pq.read_table(checkout.validated / "manifest.parquet").drop_columns(["split"])
+    pq.write_table(table.slice(0, 2), checkout.validated / "unused.parquet")
+    for form in card(checkout):
+        assert "2 acceptable images that the sizes of the splits leave out" in form
 
 
 def test_equal_snapshots_give_equal_bytes(checkout):

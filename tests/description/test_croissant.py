@@ -1,6 +1,7 @@
 import io
 import json
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image, ImageChops
@@ -9,7 +10,7 @@ from chromaflow import files
 from chromaflow.description import croissant
 from chromaflow.description.snapshot import read_snapshot
 from chromaflow.errors import DataError
-from tests.description.conftest import pictures, write_tables
+from tests.description.conftest import SCHEMA, pictures, write_tables
 
 mlcroissant = pytest.importorskip("mlcroissant")
 
@@ -43,6 +44,16 @@ def test_mlcroissant_finds_it_valid_and_reads_the_tables_back(checkout):
     refused = pq.read_table(checkout.validated / "quarantine.parquet").to_pylist()
     assert records(path, "quarantine") == refused
     assert [entry["name"] for entry in records(path, "splits")] == ["train", "validation", "test"]
+
+
+def test_what_neither_trains_nor_was_refused_has_its_table(checkout, rows):
+    _, (grey, _) = rows
+    historic = {name: value for name, value in grey.items() if name != "reasons"}
+    table = pa.Table.from_pylist([historic], schema=SCHEMA)
+    pq.write_table(table, checkout.validated / "historic.parquet")
+    path = described(checkout)
+    assert croissant.check(path)
+    assert records(path, "historic") == [historic]
 
 
 def test_the_pictures_come_out_of_the_shards(checkout, tmp_path, monkeypatch):
@@ -90,7 +101,7 @@ def test_a_table_that_changed_afterwards_is_refused(checkout, rows):
     path = described(checkout)
     accepted, refused = rows
     write_tables(checkout, accepted[1:], refused)
-    with pytest.raises(Exception, match=r"Download\(manifest\)") as caught:
+    with pytest.raises(Exception, match=r"Download\(images-table\)") as caught:
         records(path, "images")
     assert "not identical" in str(caught.value.__cause__)
 

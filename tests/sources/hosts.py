@@ -41,6 +41,7 @@ class Host:
     def __init__(self) -> None:
         self.files: dict[str, bytes] = {}
         self.gated: set[str] = set()
+        self.down = False
         self.asked: Counter = Counter()
         self.sent = 0
         self.tokens: set = set()
@@ -49,7 +50,10 @@ class Host:
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
         self.address = f"http://127.0.0.1:{self._server.server_port}"
 
-    def close(self) -> None:
+    def __enter__(self) -> "Host":
+        return self
+
+    def __exit__(self, *_: object) -> None:
         self._server.shutdown()
         self._server.server_close()
 
@@ -67,9 +71,15 @@ class Host:
                 path = urlsplit(self.path).path
                 host.asked[self.path] += 1
                 host.tokens.add(self.headers.get("Authorization"))
-                if any(name in path for name in host.gated) and "resolve" in path:
+                if host.down:
+                    return self._send(503, b"", {})
+                if any(name in path for name in host.gated) and "/resolve/" in path:
                     return self._send(403, b"gated", {"X-Error-Code": "GatedRepo"})
-                content = host.files.get(self.path, host.files.get(path))
+                if "/resolve/" in path and not path.startswith("/store/"):
+                    # The real hub sends to where the files are.
+                    return self._send(302, b"", {"Location": f"{host.address}/store{path}"})
+                path = path.removeprefix("/store")
+                content = host.files.get(path)
                 if content is None:
                     code = {"X-Error-Code": "RepoNotFound"} if "/api/" in path else {}
                     return self._send(404, b"{}", code)
@@ -169,7 +179,12 @@ def unsplash(host: Host, images: int, extension: str = "tsv000") -> str:
     for number in range(images):
         path = f"/photo-{number}"
         host.files[path] = photograph(number)
-        row = [f"id{number}", "https://unsplash.com/x", host.address + path, '"two ""words""\nhere"']
+        row = [
+            f"id{number}",
+            "https://unsplash.com/x",
+            host.address + path,
+            '"two ""words""\nhere"',
+        ]
         lines.append(mark.join(row))
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:

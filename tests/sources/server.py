@@ -99,7 +99,7 @@ class Server:
         try:
             while await self._answer(reader, writer):
                 await writer.drain()
-        except (ConnectionError, asyncio.IncompleteReadError):
+        except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
             pass
         finally:
             writer.close()

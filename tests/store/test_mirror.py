@@ -146,7 +146,7 @@ class TestFaults:
 
     @pytest.mark.parametrize("address", ["s3:bucket", "/data/lab", "ftp://host/lab", "lab"])
     def test_no_address(self, address, tmp_path):
-        with pytest.raises(SettingsError, match="runtime.mirror"):
+        with pytest.raises(SettingsError, match=r"runtime\.mirror"):
             Mirror(address, tmp_path, 1)
 
     def test_missing_there(self, there, here, tmp_path):

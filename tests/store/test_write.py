@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 import numpy as np
 import pytest
+from litdata.streaming.writer import BinaryWriter
 from PIL import Image
 from skimage import color
 
@@ -15,7 +16,7 @@ from chromaflow import settings as settings_file
 from chromaflow.errors import DataError
 from chromaflow.files import digest_of_folder
 from chromaflow.settings import Settings
-from chromaflow.store import chunks, write
+from chromaflow.store import chunks, statistics, write
 from chromaflow.store.decode import photograph_to_lab
 from chromaflow.store.read import LabShards, read_split
 from chromaflow.store.write import preprocess
@@ -134,6 +135,81 @@ def test_litdata_writes_the_bytes_it_always_wrote(tmp_path):
     offsets = np.cumsum([16, *map(len, stored)], dtype=np.uint32)
     expected = np.uint32(2).tobytes() + offsets.tobytes() + b"".join(stored)
     assert (tmp_path / "group-00000.bin").read_bytes() == expected
+
+
+@pytest.mark.parametrize("filled", [True, False])
+def test_the_index_is_the_one_that_litdata_writes(tmp_path, filled):
+    found = []
+    if filled:
+        items = [{"id": "one", "lab": np.zeros((32, 40, 3), np.uint8)}]
+        found = chunks.write(tmp_path, "group", 2**20, items)
+    chunks.write_index(tmp_path, found, 2**20)
+    index = json.loads((tmp_path / "index.json").read_text())
+    writer = BinaryWriter(str(tmp_path / "other"), chunk_bytes=2**20)
+    writer.add_item(0, {"id": "one", "lab": np.zeros((32, 40, 3), np.uint8)})
+    writer.done()
+    writer.merge()
+    theirs = json.loads((tmp_path / "other" / "index.json").read_text())
+    assert index["config"] == theirs["config"]
+    keys = {"chunk_bytes", "chunk_size", "dim", "filename"}
+    assert all(keys == chunk.keys() & keys for chunk in theirs["chunks"])
+    if filled:
+        assert [{**chunk, "filename": ""} for chunk in index["chunks"]] == [
+            {key: chunk[key] for key in keys} | {"filename": ""} for chunk in theirs["chunks"]
+        ]
+
+
+def test_many_pixels_are_looked_up_and_give_the_same_bytes(
+    accept, snapshot, small, tmp_path, monkeypatch
+):
+    project = accept(snapshot)
+    preprocess(project, small)
+    expected = digest_of_folder(project.lab)
+    project.lab.rename(tmp_path / "other")
+    monkeypatch.setattr(write, "_WORTH_A_TABLE", 0)
+    preprocess(project, small)
+    assert digest_of_folder(project.lab) == expected
+
+
+def test_what_is_kept_is_not_counted_again(accept, snapshot, small, monkeypatch):
+    project = accept(some(snapshot, 2))
+    preprocess(project, small)
+    accept(snapshot)
+    counted, real = [], statistics.count
+
+    def count(images, colors):
+        images = list(images)
+        counted.extend(images)
+        real(images, colors)
+
+    monkeypatch.setattr(statistics, "count", count)
+    preprocess(project, small)
+    assert len(counted) == 7
+
+
+def test_colors_are_counted_exactly_beyond_what_a_float_holds(monkeypatch):
+    monkeypatch.setattr(statistics, "_EXACT", 1000)
+    random = np.random.default_rng(0)
+    images = [random.integers(0, 9, (20, 30, 3), np.uint8) for _ in range(5)]
+    colors = np.ones((256, 256), np.int64)
+    statistics.count(images, colors)
+    expected = np.ones((256, 256), np.int64)
+    for lab in images:
+        np.add.at(expected, (lab[..., 1], lab[..., 2]), 1)
+    assert np.array_equal(colors, expected)
+
+
+@pytest.mark.parametrize("content", [None, b"", b"no array", b"\x93NUMPY"])
+def test_a_group_without_its_colors_is_made_anew(content, accept, snapshot, small):
+    project = accept(snapshot)
+    preprocess(project, small)
+    expected = digest_of_folder(project.lab)
+    victim = sorted((project.lab / "validation").glob("*.npy"))[0]
+    victim.unlink()
+    if content is not None:
+        victim.write_bytes(content)
+    assert preprocess(project, small)["decoded"] == 1
+    assert digest_of_folder(project.lab) == expected
 
 
 def test_again_decodes_nothing_and_changes_nothing(accept, snapshot, small):

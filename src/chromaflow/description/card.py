@@ -103,9 +103,7 @@ def gather(snapshot: Snapshot) -> dict[str, Any]:
         "splits": [_split(accepted, name) for name in SPLITS],
         "collections": [
             _collection(accepted, refused, name)
-            for name, _ in counts(
-                pa.concat_tables([_sources(accepted), _sources(refused)]), "source"
-            )
+            for name, _ in counts(snapshot.every("source"), "source")
         ],
         "licenses": [(name or "unknown", count) for name, count in licenses[:_MOST_LICENSES]],
         "more_licenses": len(licenses[_MOST_LICENSES:]),
@@ -119,12 +117,13 @@ def gather(snapshot: Snapshot) -> dict[str, Any]:
         "reasons": sorted(
             snapshot.validation["reasons"].items(), key=lambda pair: (-pair[1], pair[0])
         ),
+        "apart": [
+            (len(part.table), part.meaning)
+            for name, part in snapshot.parts.items()
+            if name not in ("images", "quarantine") and len(part.table)
+        ],
         "refused": refused.slice(0, _MOST_REFUSED).to_pylist(),
     }
-
-
-def _sources(table: pa.Table) -> pa.Table:
-    return table.select(["source"])
 
 
 def _split(accepted: pa.Table, name: str) -> dict[str, Any]:

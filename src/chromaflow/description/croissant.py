@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 
 from chromaflow.description.origins import ORIGINS
-from chromaflow.description.snapshot import File, Snapshot, counts, photographs, select
+from chromaflow.description.snapshot import File, Part, Snapshot, counts, photographs, select
 from chromaflow.errors import DataError
 from chromaflow.project import SPLITS
 
@@ -94,6 +94,10 @@ _COLUMNS = {
     "shard": "the tar archive that holds it, relative to data/raw",
     "key": "its name in the archive, without extension",
     "error": "why it does not decode",
+    "mean_a": "mean of a*, CIE Lab units",
+    "mean_b": "mean of b*, CIE Lab units",
+    "luma_spread": "standard deviation of L*, 0 to 100",
+    "split_hint": "the split that the source tells, if any",
     "group": "images that are near-duplicates or parts of one photograph share it",
     "split": "train, validation or test",
     "reasons": "why it may not train",
@@ -141,10 +145,7 @@ def describe(snapshot: Snapshot, folder: Path) -> Node:
         "distribution": list(_distribution(snapshot, folder)),
         "recordSet": [
             _split_records(),
-            _table_records("images", "the accepted images, one row each", snapshot.accepted),
-            _table_records(
-                "quarantine", "the refused images, each with its reasons", snapshot.refused
-            ),
+            *(_table_records(name, part) for name, part in snapshot.parts.items()),
             _picture_records(),
         ],
     }
@@ -202,8 +203,8 @@ def _responsibility(snapshot: Snapshot) -> Node:
 
 
 def _distribution(snapshot: Snapshot, folder: Path) -> Iterator[Node]:
-    yield _file("manifest", snapshot.manifest, "application/x-parquet", folder)
-    yield _file("quarantine-manifest", snapshot.quarantine, "application/x-parquet", folder)
+    for name, part in snapshot.parts.items():
+        yield _file(f"{name}-table", part.file, "application/x-parquet", folder)
     for name, shard in snapshot.shards.items():
         yield _file(name, shard, "application/x-tar", folder)
     yield {
@@ -242,23 +243,22 @@ def _split_records() -> Node:
     }
 
 
-def _table_records(name: str, description: str, table: pa.Table) -> Node:
-    file = {"images": "manifest", "quarantine": "quarantine-manifest"}[name]
+def _table_records(name: str, part: Part) -> Node:
     return {
         "@type": "cr:RecordSet",
         "@id": name,
-        "description": description,
+        "description": part.meaning,
         "key": {"@id": f"{name}/id"},
-        "field": [_column(name, file, field) for field in table.schema],
+        "field": [_column(name, field) for field in part.table.schema],
     }
 
 
-def _column(record_set: str, file: str, field: pa.Field) -> Node:
+def _column(record_set: str, field: pa.Field) -> Node:
     node: Node = {
         "@type": "cr:Field",
         "@id": f"{record_set}/{field.name}",
         "dataType": _data_type(field),
-        "source": {"fileObject": {"@id": file}, "extract": {"column": field.name}},
+        "source": {"fileObject": {"@id": f"{record_set}-table"}, "extract": {"column": field.name}},
     }
     if field.name in _COLUMNS:
         node["description"] = _COLUMNS[field.name]
@@ -289,13 +289,13 @@ def _picture_records() -> Node:
     return {
         "@type": "cr:RecordSet",
         "@id": "pictures",
-        "description": "the pictures in the raw shards, accepted and refused ones",
+        "description": "the pictures in the raw shards, of every table",
         "key": {"@id": "pictures/key"},
         "field": [
             {
                 "@type": "cr:Field",
                 "@id": "pictures/key",
-                "description": "the key of its row in images or quarantine",
+                "description": "the key of its row",
                 "dataType": "sc:Text",
                 "source": source("filename") | {"transform": {"regex": "^([^.]+)\\..+$"}},
             },

@@ -64,11 +64,7 @@ def events(snapshot: Snapshot, namespace: str, time: datetime | None = None) -> 
         "version": dataset_version_dataset.DatasetVersionDatasetFacet(
             snapshot.raw_md5 or snapshot.raw_manifest, producer=_PRODUCER
         ),
-        "chromaflow_licenses": _licenses(
-            pa.concat_tables(
-                [table.select(["license"]) for table in (snapshot.accepted, snapshot.refused)]
-            )
-        ),
+        "chromaflow_licenses": _licenses(snapshot.every("license")),
     }
     size = sum(shard.size for shard in snapshot.shards.values())
     made = output_statistics_output_dataset.OutputStatisticsOutputDatasetFacet(
@@ -114,8 +110,9 @@ def _run(
 
 
 def _sources(snapshot: Snapshot, namespace: str) -> Iterator[ol.InputDataset]:
-    for name, _ in counts(snapshot.accepted, "source"):
-        rows = select(snapshot.accepted, "source", name)
+    every = snapshot.every("source", "url", "license")
+    for name, _ in counts(every, "source"):
+        rows = select(every, "source", name)
         origin = ORIGINS.get(name)
         address = common_address(rows) or (origin.url if origin else "")
         parts = urlsplit(address)

@@ -17,13 +17,24 @@ from chromaflow.errors import DataError
 from chromaflow.project import Project
 
 MANIFEST = "manifest.parquet"
-QUARANTINE = "quarantine.parquet"
 _VALIDATE = "chromaflow validate"
 _RESTORE = "dvc checkout data.dvc --force"
 _NEEDED = {
     *("id", "source", "url", "label", "license", "sha256", "bytes", "width", "height"),
     *("mean_chroma", "shard", "key"),
 }
+# File, columns of its own, and what it holds.
+_PARTS: dict[str, tuple[str, set[str], str]] = {
+    "images": (MANIFEST, {"split"}, "the accepted images, one row each"),
+    "quarantine": ("quarantine.parquet", {"reasons"}, "the refused images, each with its reasons"),
+    "historic": (
+        "historic.parquet",
+        set(),
+        "grey photographs to color, which never train or judge",
+    ),
+    "unused": ("unused.parquet", set(), "acceptable images that the sizes of the splits leave out"),
+}
+_OPTIONAL = ("historic", "unused")
 
 
 @dataclass(frozen=True)
@@ -42,33 +53,55 @@ class File:
 
 
 @dataclass(frozen=True)
+class Part:
+    """A table of the snapshot: its file, its rows sorted by id, and what it holds in words."""
+
+    file: File
+    table: pa.Table
+    meaning: str
+
+
+@dataclass(frozen=True)
 class Snapshot:
     """What ingest and validation left.
 
     Args:
-        accepted: The rows of `data/validated/manifest.parquet`, sorted by id.
-        refused: The rows of `quarantine.parquet`, with `reasons`.
+        parts: The tables in `data/validated`: `images` and `quarantine`, and where they exist
+            `historic` and `unused`.
         validation: What `validation.json` holds.
         raw_md5: By which DVC knows `data/raw`; empty where it is not recorded.
         raw_manifest: SHA-256 of the raw manifest.
-        manifest: The file of the accepted rows; its SHA-256 is the snapshot's digest, for it names
-            the SHA-256 and the split of every accepted image.
-        quarantine: The file of the refused rows.
         shards: The raw shards, by their names relative to `data/raw`.
     """
 
-    accepted: pa.Table
-    refused: pa.Table
+    parts: Mapping[str, Part]
     validation: Mapping[str, Any]
     raw_md5: str
     raw_manifest: str
-    manifest: File
-    quarantine: File
     shards: Mapping[str, File]
 
     @property
+    def accepted(self) -> pa.Table:
+        """The images that train, validate and test."""
+        return self.parts["images"].table
+
+    @property
+    def refused(self) -> pa.Table:
+        """The images in quarantine, with `reasons`."""
+        return self.parts["quarantine"].table
+
+    @property
+    def manifest(self) -> File:
+        """The file of the accepted images."""
+        return self.parts["images"].file
+
+    def every(self, *columns: str) -> pa.Table:
+        """Some columns of the rows of all tables."""
+        return pa.concat_tables([part.table.select(columns) for part in self.parts.values()])
+
+    @property
     def digest(self) -> str:
-        """SHA-256 of the accepted rows, which names the snapshot."""
+        """SHA-256 of the manifest, which names SHA-256 and split of every accepted image."""
         return self.manifest.sha256
 
 
@@ -78,22 +111,23 @@ def read_snapshot(project: Project) -> Snapshot:
     Raises:
         DataError: A table or a shard is missing or not what it should be.
     """
-    accepted = _read_table(project.validated / MANIFEST, _NEEDED | {"split"})
-    refused = _read_table(project.validated / QUARANTINE, _NEEDED | {"reasons"})
-    if not len(accepted):
+    parts = {}
+    for name, (file, needed, meaning) in _PARTS.items():
+        path = project.validated / file
+        if name not in _OPTIONAL or path.is_file():
+            table = _read_table(path, _NEEDED | needed)
+            parts[name] = Part(_hashed(path), table.sort_by("id"), meaning)
+    if not len(parts["images"].table):
         raise DataError(f"{project.validated / MANIFEST} holds no image.", _VALIDATE)
-    names = set(accepted["shard"].unique().to_pylist()) | set(refused["shard"].unique().to_pylist())
     raw_manifest = project.raw / MANIFEST
     if not raw_manifest.is_file():
         raise DataError(f"there is no {raw_manifest}.", "chromaflow ingest")
+    names = {name for part in parts.values() for name in part.table["shard"].unique().to_pylist()}
     return Snapshot(
-        accepted=accepted.sort_by("id"),
-        refused=refused.sort_by("id"),
+        parts=parts,
         validation=_read_validation(project.validated / "validation.json"),
         raw_md5=dvc.snapshot_digest(project),
         raw_manifest=files.sha256_of(raw_manifest),
-        manifest=_hashed(project.validated / MANIFEST),
-        quarantine=_hashed(project.validated / QUARANTINE),
         shards=_shards(project, sorted(names)),
     )
 

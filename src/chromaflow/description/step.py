@@ -12,10 +12,6 @@ from chromaflow.project import Project
 from chromaflow.settings import Settings
 
 _SAMPLES = 6
-_PAGES = {
-    "how it was judged": "data-docs/index.html",
-    "contact sheets": "contact-sheets/index.html",
-}
 
 
 def describe(project: Project, settings: Settings) -> dict[str, Any]:
@@ -38,10 +34,11 @@ def describe(project: Project, settings: Settings) -> dict[str, Any]:
     """
     snapshot = read_snapshot(project)
     folder = project.data_description
+    pages = {"how it was judged": project.data_docs, "contact sheets": project.contact_sheets}
     links = {
-        title: os.path.relpath(project.page.parent / page, folder)
-        for title, page in _PAGES.items()
-        if (project.page.parent / page).is_file()
+        title: os.path.relpath(page / "index.html", folder)
+        for title, page in pages.items()
+        if (page / "index.html").is_file()
     }
     metadata = croissant.describe(snapshot, folder)
     shown = samples(snapshot, _SAMPLES)

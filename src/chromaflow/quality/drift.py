@@ -1,10 +1,10 @@
 """How far the colors of the accepted images moved from those of the last accepted snapshot.
 
-The last snapshot's distribution stands in `quality.json`, tracked by git: what was accepted before is
-history, which no input of the validation tells, and a file in git gives every clone and every worker
-the same history. For DVC it is an output that is neither cached nor removed before the step runs. It
-is written last, from the accepted images alone, so equal inputs give equal bytes there too. History
-only decides whether the step stops; it never enters what the step writes.
+The last snapshot's distribution stands in `quality.json`, tracked by git: what was accepted before
+is history, which no input of the validation tells, and a file in git gives every clone and every
+worker the same history. For DVC it is an output that is neither cached nor removed before the step
+runs. It is written last, from the accepted images alone, so equal inputs give equal bytes there
+too. History only decides whether the step stops; it never enters what the step writes.
 """
 
 import json
@@ -12,12 +12,14 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
+import pyarrow as pa
+import pyarrow.compute as pc
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from chromaflow import files
 from chromaflow.errors import DataError
 from chromaflow.project import Project
+from chromaflow.quality.table import column
 
 # Lower edges of the bins of mean chroma, CIE Lab units; the last bin is open.
 EDGES = (0, 5, 10, 15, 20, 25, 30, 35, 40, 50)
@@ -35,9 +37,11 @@ class Record(BaseModel):
     mean_chroma: list[int] = Field(min_length=len(EDGES), max_length=len(EDGES))
 
 
-def describe(sources: list[str], mean_chroma: NDArray[np.float64]) -> Record:
-    """The distribution of mean chroma over images (N,)."""
-    counts, _ = np.histogram(mean_chroma, bins=[*EDGES, np.inf])
+def describe(accepted: pa.Table) -> Record:
+    """The distribution of mean chroma over the accepted images, a manifest."""
+    chroma = column(accepted, "mean_chroma").to_numpy(zero_copy_only=False)
+    counts, _ = np.histogram(chroma, bins=[*EDGES, np.inf])
+    sources = pc.unique(column(accepted, "source").cast(pa.string())).to_pylist()
     return Record(sources=sorted(sources), edges=list(EDGES), mean_chroma=counts.tolist())
 
 
@@ -86,9 +90,10 @@ def compare(old: Record, new: Record) -> pd.DataFrame:
 def limit(threshold: float, old: Record, new: Record) -> float:
     """The index above which a snapshot has drifted.
 
-    The threshold, or what chance alone would hardly ever exceed: between samples of n and m images of
-    one distribution the index follows (1/n + 1/m)·χ² with one degree of freedom less than there are
-    bins (Yurdakul and Naranjo 2020, "Statistical properties of the population stability index").
+    The threshold, or what chance alone would hardly ever exceed: between samples of n and m images
+    of one distribution the index follows (1/n + 1/m)·χ² with one degree of freedom less than there
+    are bins (Yurdakul and Naranjo 2020, "Statistical properties of the population stability
+    index"); its 99.9% quantile counts.
     """
     n, m = (max(sum(record.mean_chroma), 1) for record in (old, new))
     return max(threshold, (1 / n + 1 / m) * _CHANCE)

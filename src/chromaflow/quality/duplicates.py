@@ -51,6 +51,13 @@ def codes_of(column: pa.Array | pa.ChunkedArray) -> Rows:
     return codes
 
 
+def compact(codes: Rows) -> tuple[Rows, Rows]:
+    """The numbers that occur, sorted, and for each row the position of its own among them."""
+    occurs = np.zeros(codes.max(initial=-1) + 1, np.bool_)
+    occurs[codes] = True
+    return np.flatnonzero(occurs), (np.cumsum(occurs) - 1)[codes]
+
+
 def first_of(codes: Rows) -> Rows:
     """For each row the first row with the same number, (N,)."""
     first = np.zeros(codes.max(initial=-1) + 1, np.int64)
@@ -201,8 +208,8 @@ def _take_one_by_one(
     of_value: dict[int, int] = {}
     of_photograph: dict[int, int] = {}
     conflicts: dict[int, tuple[int, int]] = {}
-    triples = zip(rows.tolist(), photographs[rows].tolist(), alike.values[rows].tolist())
-    for row, photograph, value in triples:
+    columns = (rows, photographs[rows], alike.values[rows])
+    for row, photograph, value in np.stack(columns, axis=1).tolist():
         looks = (value, *neighbors.get(value, ()))
         found = {of_value[look] for look in looks if look in of_value}
         if photograph in of_photograph:
@@ -224,14 +231,15 @@ def name_groups(founders: Rows, photographs: pa.Array) -> pa.Array:
         photographs: What the photograph of each row is called.
 
     Returns:
-        Texts (N,), null for -1.
+        Dictionary-encoded texts (N,), null for -1.
     """
-    distinct, numbers = np.unique(founders[founders >= 0], return_inverse=True)
-    texts = photographs.take(pa.array(distinct)).to_pylist()
-    names = pa.array([hashlib.sha256(t.encode()).hexdigest()[:16] for t in texts], pa.string())
+    grouped = founders >= 0
+    distinct, numbers = compact(founders[grouped])
+    texts = photographs.take(pa.array(distinct)).cast(pa.binary()).to_pylist()
+    names = pa.array([hashlib.sha256(text).hexdigest()[:16] for text in texts], pa.string())
     chosen = np.zeros(len(founders), np.int64)
-    chosen[founders >= 0] = numbers
-    return names.take(pa.array(chosen, mask=founders < 0))
+    chosen[grouped] = numbers
+    return pa.DictionaryArray.from_arrays(pa.array(chosen, mask=~grouped), names)
 
 
 def group_images(

@@ -96,8 +96,10 @@ def _color_rules(quality: Quality) -> list[Rule]:
     ]
 
 
-def row_rules(quality: Quality, licenses: Sequence[str], labels: Sequence[str]) -> list[Rule]:
-    """The rules that each image must meet.
+def row_rules(
+    quality: Quality, licenses: Sequence[str], labels: Sequence[str]
+) -> dict[str, list[Rule]]:
+    """The rules that each image must meet, by what they ask about.
 
     Args:
         quality: The thresholds.
@@ -109,8 +111,6 @@ def row_rules(quality: Quality, licenses: Sequence[str], labels: Sequence[str]) 
     told = gxe.ExpectColumnValuesToNotBeNull(column="license")
     rules = [
         Rule("decodes", decodes, "does not decode: {error}", releasable=False),
-        *_size_rules(quality),
-        *_color_rules(quality),
         Rule("unique", alone, "duplicate of {copy_of}", releasable=False),
         Rule("license", told, "no license; source.license tells it"),
     ]
@@ -123,7 +123,7 @@ def row_rules(quality: Quality, licenses: Sequence[str], labels: Sequence[str]) 
             expectation = gxe.ExpectColumnValuesToBeInSet(column=column, value_set=known)
             reason = f"{column} {{{column}!r}} is not in quality.{column}s"
             rules.append(Rule(name, expectation, reason))
-    return rules
+    return {"records": rules, "sizes": _size_rules(quality), "colors": _color_rules(quality)}
 
 
 def manifest_rules() -> Asked:
@@ -137,11 +137,11 @@ def manifest_rules() -> Asked:
 def snapshot_rules(quality: Quality) -> Asked:
     """What the accepted images and the historic ones beside them must be as a table."""
     return [
+        ("min_images", gxe.ExpectColumnSumToBeBetween(column="used", min_value=quality.min_images)),
         ("unique_contents", gxe.ExpectColumnValuesToBeUnique(column="sha256")),
         ("all_grouped", gxe.ExpectColumnValuesToNotBeNull(column="group")),
         ("groups_in_one_split", gxe.ExpectColumnMaxToBeBetween(column="splits", max_value=1)),
         ("near_in_one_split", gxe.ExpectColumnMaxToBeBetween(column="apart", max_value=0)),
-        ("min_images", gxe.ExpectColumnSumToBeBetween(column="used", min_value=quality.min_images)),
     ]
 
 
@@ -157,3 +157,13 @@ def label_rules(quality: Quality) -> Asked:
 def drift_rules(limit: float) -> Asked:
     """What the table of chroma bins must be: one row a bin, with its part of the index."""
     return [("max_drift", gxe.ExpectColumnSumToBeBetween(column="psi", max_value=limit))]
+
+
+def table_rules(quality: Quality) -> Asked:
+    """All the rules that stop the run where a table fails them."""
+    return [
+        *manifest_rules(),
+        *snapshot_rules(quality),
+        *label_rules(quality),
+        *drift_rules(quality.max_drift),
+    ]

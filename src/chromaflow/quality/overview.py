@@ -44,8 +44,8 @@ def _sample(accepted: pa.Table, split: str) -> Rows:
     """Rows of a split, one label after the other and round again, each label's by their ids."""
     rows = np.flatnonzero(equals(accepted, "split", split))
     labels = pd.Series(codes_of(texts(accepted, "label"))[rows])
-    turn = labels.groupby(labels).cumcount().to_numpy()
-    return rows[np.lexsort([labels, turn])[:_OF_SPLIT]]
+    turn = labels.groupby(labels).cumcount()
+    return rows[np.lexsort([labels.to_numpy(), turn.to_numpy()])[:_OF_SPLIT]]
 
 
 def write_overview(

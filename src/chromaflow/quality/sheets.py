@@ -71,9 +71,8 @@ def _figure(entry: Entry, picture: str) -> str:
     shown = f'<img src="{picture}" alt="">' if picture else "no picture"
     lines = "<br>".join(html.escape(line) for line in entry.lines)
     name = html.escape(entry.id)
-    return (
-        f"<figure><div>{shown}</div><figcaption><code>{name}</code><br>{lines}</figcaption></figure>"
-    )
+    text = f"<figcaption><code>{name}</code><br>{lines}</figcaption>"
+    return f"<figure><div>{shown}</div>{text}</figure>"
 
 
 def page(title: str, body: str) -> str:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from chromaflow.errors import DataError, SettingsError
 from chromaflow.project import SPLITS
-from chromaflow.quality.duplicates import codes_of, first_of
+from chromaflow.quality.duplicates import codes_of, compact
 from chromaflow.quality.table import Mask, Rows
 from chromaflow.settings import Split
 
@@ -22,14 +22,15 @@ _NAMES = (*SPLITS, UNUSED)
 
 def position(salt: str, group: str) -> float:
     """Where a group stands in 0..1: evenly spread, and decided by salt and name alone."""
-    return float(_positions(salt, [group])[0])
+    return float(_positions(salt, [group.encode()])[0])
 
 
-def _positions(salt: str, groups: Sequence[str]) -> NDArray[np.float64]:
+def _positions(salt: str, groups: Sequence[bytes]) -> NDArray[np.float64]:
     start = f"{salt}\n".encode()
-    digests = b"".join(hashlib.sha256(start + g.encode()).digest()[:8] for g in groups)
+    digests = b"".join([hashlib.sha256(start + group).digest() for group in groups])
+    words = np.frombuffer(digests, ">u8")[::4]
     # 53 bits are what a float holds exactly, so that 1 is never reached.
-    return (np.frombuffer(digests, ">u8") >> np.uint64(11)) / 2**53
+    return (words >> np.uint64(11)) / 2**53
 
 
 class _Groups(NamedTuple):
@@ -39,7 +40,6 @@ class _Groups(NamedTuple):
     labels: Rows
     hints: Rows
     positions: NDArray[np.float64]
-    order: Rows
 
 
 def hint_codes(hints: Sequence[str | None] | pa.Array) -> Rows:
@@ -47,7 +47,8 @@ def hint_codes(hints: Sequence[str | None] | pa.Array) -> Rows:
     names = pa.array(hints, pa.string()).dictionary_encode()
     known = [SPLITS.index(n) if n in SPLITS else _NONE for n in names.dictionary.to_pylist()]
     numbers: Rows = np.array([*known, _NONE], np.int64)
-    return numbers[names.indices.fill_null(len(known)).to_numpy(zero_copy_only=False)]
+    found: Rows = numbers[names.indices.fill_null(len(known)).to_numpy(zero_copy_only=False)]
+    return found
 
 
 def hint_of_groups(groups: Rows, hints: Rows) -> Rows:
@@ -109,6 +110,7 @@ def _eligible(groups: _Groups, split: int) -> list[Mask]:
 
 def _by_count(groups: _Groups, split: Split) -> Rows:
     places = np.full(len(groups.sizes), len(SPLITS), np.int64)
+    order = np.argsort(groups.positions, kind="stable")
     total = int(groups.sizes.sum())
 
     def fill(name: int, order: Rows, images: int) -> None:
@@ -122,14 +124,14 @@ def _by_count(groups: _Groups, split: Split) -> Rows:
             places[eligible & (places == len(SPLITS))] = name
 
     if split.train:
-        fill(TRAIN, groups.order, _wanted(split.train, total))
+        fill(TRAIN, order, _wanted(split.train, total))
         total -= int(groups.sizes[places == TRAIN].sum())
-    fill(VALIDATION, groups.order, _wanted(split.validation, total))
+    fill(VALIDATION, order, _wanted(split.validation, total))
     if _is_count(split.train) and not _is_count(split.test):
         fill_rest(TEST)
     else:
         # From the other end: what added images push out of a split is then seldom another's.
-        fill(TEST, groups.order[::-1], _wanted(split.test, total))
+        fill(TEST, order[::-1], _wanted(split.test, total))
     if not split.train:
         fill_rest(TRAIN)
     return places
@@ -143,14 +145,12 @@ def _wanted(part: float, images: int) -> int:
 
 def _by_share(groups: _Groups, split: Split) -> Rows:
     # The tests come first, so that another share of validation leaves them as they are.
-    may_test, may_validate = (np.any(_eligible(groups, name), axis=0) for name in (TEST, VALIDATION))
-    test = np.where(may_test, split.test, 0)
-    held_out = test + np.where(may_validate, split.validation, 0)
-    train = held_out + (split.train or 1)
-    edges = np.stack([test, held_out, train])
-    places = np.array([TEST, VALIDATION, TRAIN, len(SPLITS)])[
-        (groups.positions >= edges).sum(axis=0)
-    ]
+    may = {name: np.any(_eligible(groups, name), axis=0) for name in (TEST, VALIDATION)}
+    test = np.where(may[TEST], split.test, 0)
+    held_out = test + np.where(may[VALIDATION], split.validation, 0)
+    edges = np.stack([test, held_out, held_out + (split.train or 1)])
+    order = np.array([TEST, VALIDATION, TRAIN, len(SPLITS)])
+    places: Rows = order[(groups.positions >= edges).sum(axis=0)]
     told = np.isin(groups.hints, [VALIDATION, TEST])
     places[told] = groups.hints[told]
     return places
@@ -159,26 +159,23 @@ def _by_share(groups: _Groups, split: Split) -> Rows:
 def _check_shares(split: Split) -> None:
     parts = (split.train, split.validation, split.test)
     shares = sum(part for part in parts if not _is_count(part))
-    if shares > 1 or (not split.train and shares >= 1):
+    if shares > 1 + 1e-9:
         raise SettingsError(
             f"split.train, split.validation and split.test are {shares:g} together.",
             "chromaflow settings: shares of less than 1 together",
         )
 
 
-def assign_splits(
-    groups: Sequence[str] | pa.Array,
-    split: Split,
-    labels: Rows | None = None,
-    hints: Rows | None = None,
-) -> list[str]:
-    """The split of each row: train, validation, test or none, one and the same for a whole group.
+def place_rows(
+    groups: pa.Array, split: Split, labels: Rows | None = None, hints: Rows | None = None
+) -> Rows:
+    """The split of each row as its number in `SPLITS`, or their count for none, (N,).
 
-    Where all of `split` are shares (or 0), the hash of each group decides by itself; so groups that
-    are added move nothing. The hash knows nothing of labels, so each label's share is met on
-    average: of n groups of a label, √(p(1−p)/n) is the standard deviation from a share p. Closer
-    shares would need to look at other groups, and then an image that goes could move another from
-    test to train.
+    One and the same for a whole group. Where all of `split` are shares (or 0), the hash of each
+    group decides by itself; so groups that are added move nothing. The hash knows nothing of
+    labels, so each label's share is met on average: of n groups of a label, √(p(1−p)/n) is the
+    standard deviation from a share p. Closer shares would need to look at other groups, and then an
+    image that goes could move another from test to train.
 
     Where one of them is a count, it is met exactly, and each label gets its part of it (largest
     remainders): groups in the order of their hashes while they fit. With `split.train` = N and no
@@ -190,7 +187,7 @@ def assign_splits(
     trains, and what it names for training judges only where it names nothing to judge.
 
     Args:
-        groups: The group of each row.
+        groups: The group of each row, texts (N,).
         split: The settings.
         labels: A number for the label of each row, (N,).
         hints: As `hint_codes`, one and the same in a group, (N,).
@@ -199,22 +196,31 @@ def assign_splits(
         SettingsError: The shares are more than the whole.
     """
     _check_shares(split)
-    names = pa.array(groups, pa.string()).dictionary_encode()
-    codes = codes_of(names)
-    first = np.unique(first_of(codes))
-    texts = names.dictionary.to_pylist()
-    positions = _positions(split.salt, texts)
+    if not pa.types.is_dictionary(groups.type):
+        groups = groups.dictionary_encode()
+    used, codes = compact(codes_of(groups))
+    names = groups.dictionary.take(pa.array(used)).cast(pa.binary()).to_pylist()
     nothing = np.zeros(len(codes), np.int64)
+    label_of_group = np.zeros(len(names), np.int64)
+    label_of_group[codes[::-1]] = (nothing if labels is None else labels)[::-1]
     described = _Groups(
-        sizes=np.bincount(codes, minlength=len(texts)),
-        labels=(nothing if labels is None else labels)[first],
+        sizes=np.bincount(codes, minlength=len(names)),
+        labels=label_of_group,
         hints=hint_of_groups(codes, nothing + _NONE if hints is None else hints),
-        positions=positions,
-        order=np.lexsort([np.array(texts, dtype=str), positions]),
+        positions=_positions(split.salt, names),
     )
     counted = any(_is_count(part) for part in (split.train, split.validation, split.test))
-    places = (_by_count if counted else _by_share)(described, split)
-    return [_NAMES[place] for place in places[codes].tolist()]
+    return (_by_count if counted else _by_share)(described, split)[codes]
+
+
+def names_of(places: Rows) -> list[str]:
+    """The names of the splits; the empty text for none."""
+    return list(np.array(_NAMES, object)[places])
+
+
+def assign_splits(groups: Sequence[str], split: Split) -> list[str]:
+    """The split of each row by name, empty for none; see `place_rows`."""
+    return names_of(place_rows(pa.array(groups, pa.string()), split))
 
 
 def check_splits(assigned: Sequence[str], split: Split) -> dict[str, int]:

@@ -86,16 +86,17 @@ def age_order(table: pa.Table) -> Rows:
     return order
 
 
-def copies(table: pa.Table, order: Rows) -> NDArray[np.float64]:
+def copies(table: pa.Table, contents: Rows, order: Rows) -> NDArray[np.float64]:
     """For each row the older row with the same bytes, where both decode; else NaN, (N,).
+
+    `contents` are numbers for the bytes of each row, (N,).
 
     A historic photograph counts as older than its copies, so that none of those trains.
     """
     historic = equals(table, "split_hint", HISTORIC)[order]
     order = np.concatenate([order[historic], order[~historic]])
     order = order[_numbers(table, "decodes")[order] == 1]
-    contents = codes_of(column(table, "sha256").take(pa.array(order)))
-    first = order[first_of(contents)]
+    first = order[first_of(contents[order])]
     found = np.full(len(table), np.nan)
     found[order] = np.where(first == order, np.nan, first)
     return found
@@ -103,6 +104,12 @@ def copies(table: pa.Table, order: Rows) -> NDArray[np.float64]:
 
 def _numbers(table: pa.Table, name: str) -> NDArray[np.float64]:
     return np.asarray(column(table, name).cast(pa.float64()).to_numpy(zero_copy_only=False))
+
+
+def _sorted_codes(texts: pa.Array) -> Rows:
+    """A number for each text of a sorted column, the same for equal ones."""
+    new = pc.not_equal(texts[1:], texts[:-1]).to_numpy(zero_copy_only=False)
+    return np.concatenate([[0], np.cumsum(new)])[: len(texts)]
 
 
 def facts(table: pa.Table, copy_of: NDArray[np.float64], quality: Quality) -> pd.DataFrame:
@@ -128,7 +135,7 @@ def facts(table: pa.Table, copy_of: NDArray[np.float64], quality: Quality) -> pd
     luma, decodes = _numbers(table, "luma_spread"), _numbers(table, "decodes")
     return pd.DataFrame(
         {
-            "id": codes_of(column(table, "id")),
+            "id": _sorted_codes(column(table, "id")),
             "decodes": decodes == 1,
             "measured": (decodes != 1) | ~np.isnan(luma + a + b + _numbers(table, "mean_chroma")),
             "shorter_side": np.minimum(width, height),

@@ -1,50 +1,49 @@
 """Judge the raw manifest, set aside what may not train, and split the rest."""
 
-from dataclasses import dataclass, field
+from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from chromaflow import files
 from chromaflow.errors import DataError
 from chromaflow.project import SPLITS, Project
-from chromaflow.quality import drift, expectations, grouping, releases
+from chromaflow.quality import drift, expectations, releases
 from chromaflow.quality import table as manifest
 from chromaflow.quality.data_docs import write_data_docs
 from chromaflow.quality.duplicates import codes_of
+from chromaflow.quality.grouping import Grouped, group, separation
 from chromaflow.quality.judge import Judge, Outcome
 from chromaflow.quality.overview import write_overview
 from chromaflow.quality.quarantine import Quarantine
-from chromaflow.quality.splits import UNUSED, assign_splits, check_splits
-from chromaflow.quality.table import NAME, Rows
+from chromaflow.quality.splits import UNUSED, check_splits, names_of, place_rows
+from chromaflow.quality.table import HISTORIC, NAME, Rows
 from chromaflow.settings import Settings
 
+_PLACES = (*SPLITS, UNUSED, HISTORIC)
 
-@dataclass
+
+@dataclass(frozen=True)
 class _Judged:
-    """The manifest with what was found out about it.
+    """The manifest, what its rules refused, and how many releases hold (and do not).
 
-    `groups` and `places` hold the group and the split, `historic` or nothing of each row, (N,).
+    `contents` are numbers for the bytes of each row, (N,), equal where the bytes are.
     """
 
     table: pa.Table
+    contents: Rows
     quarantine: Quarantine
     outcomes: list[Outcome]
-    waived: dict[str, int]
-    groups: pa.Array = field(default_factory=lambda: pa.array([], pa.string()))
-    places: pa.Array = field(default_factory=lambda: pa.array([], pa.string()))
-
-    def rows(self, place: str) -> pa.Table:
-        """The rows of one place, with their group."""
-        chosen = pa.array(manifest.equals(pa.table({"place": self.places}), "place", place))
-        return self.table.append_column("group", self.groups).filter(chosen)
+    releases: dict[str, int]
 
 
-def _rules(table: pa.Table, settings: Settings) -> list[expectations.Rule]:
+def _rules(table: pa.Table, settings: Settings) -> dict[str, list[expectations.Rule]]:
     licenses, labels = (
         [text or "" for text in manifest.texts(table, name).dictionary.to_pylist()]
         for name in ("license", "label")
@@ -52,83 +51,210 @@ def _rules(table: pa.Table, settings: Settings) -> list[expectations.Rule]:
     return expectations.row_rules(settings.quality, licenses, labels)
 
 
-def _waive(
+def _waived(
     project: Project, table: pa.Table, rules: list[expectations.Rule]
 ) -> tuple[dict[str, Rows], dict[str, int]]:
     """The rows that people released from each rule; and how many releases hold and do not."""
-    decisions = releases.read(project)
-    digests = {release.id: release for release in decisions}
-    ids = manifest.column(table, "id")
-    rows = np.flatnonzero(
-        pa.compute.is_in(ids, pa.array(list(digests), pa.string())).to_numpy(zero_copy_only=False)
-    )
+    decided = {release.id: release for release in releases.read(project)}
+    found = pc.is_in(table["id"], pa.array(list(decided), pa.string()))
+    rows = np.flatnonzero(found.to_numpy())
     taken = table.select(["id", "sha256"]).take(pa.array(rows)).to_pylist()
     waived: dict[str, list[int]] = {rule.name: [] for rule in rules if rule.releasable}
     held = 0
     for row, facts in zip(rows.tolist(), taken, strict=True):
-        release = digests[facts["id"]]
+        release = decided[facts["id"]]
         if release.sha256 == facts["sha256"]:
             held += 1
             for name in waived.keys() & set(release.rules):
                 waived[name].append(row)
-    counts = {"held": held, "void": len(decisions) - held}
-    return {name: np.array(found, np.int64) for name, found in waived.items()}, counts
+    counts = {"held": held, "void": len(decided) - held}
+    return {name: np.array(chosen, np.int64) for name, chosen in waived.items()}, counts
 
 
 def _judge_rows(judge: Judge, project: Project, settings: Settings) -> _Judged:
     table = manifest.read(project)
-    order = manifest.age_order(table)
-    facts = manifest.facts(table, manifest.copies(table, order), settings.quality)
-    rules = _rules(table, settings)
-    asked = [*expectations.manifest_rules(), *((r.name, r.expectation) for r in rules)]
-    outcomes = judge.judge("manifest", facts, asked, manifest.column(table, "id"))
-    found = {outcome.name: outcome for outcome in outcomes}
-    waived, counts = _waive(project, table, rules)
+    contents = codes_of(manifest.column(table, "sha256"))
+    copies = manifest.copies(table, contents, manifest.age_order(table))
+    facts = manifest.facts(table, copies, settings.quality)
+    ids = manifest.column(table, "id")
+    outcomes = judge.judge("manifest", facts, expectations.manifest_rules(), ids)
+    rules = []
+    for name, asked in _rules(table, settings).items():
+        outcomes += judge.judge(name, facts, [(r.name, r.expectation) for r in asked], ids)
+        rules += asked
+    failed = {outcome.name: outcome.rows for outcome in outcomes}
+    waived, counts = _waived(project, table, rules)
     quarantine = Quarantine(table)
     for rule in rules:
-        rows = np.setdiff1d(found[rule.name].rows, waived.get(rule.name, []))
-        quarantine.refuse_failed(rule, rows, facts)
-    return _Judged(table, quarantine, outcomes, counts)
+        rows = np.setdiff1d(failed[rule.name], waived.get(rule.name, []), assume_unique=True)
+        quarantine.refuse_failed(rule, rows.astype(np.int64), facts)
+    return _Judged(table, contents, quarantine, outcomes, counts)
 
 
-def _split(judged: _Judged, settings: Settings) -> None:
-    """Give the rows that nothing refused their groups and their places."""
-    table, quarantine = judged.table, judged.quarantine
-    grouped = grouping.group(table, quarantine, settings)
-    names = assign_splits(
-        grouped.names,
-        settings.split,
-        codes_of(manifest.texts(table, "label"))[grouped.rows],
-        grouped.hints if settings.split.hints else None,
-    )
-    places = np.full(len(table), UNUSED, object)
-    places[quarantine.refused] = "refused"
-    places[grouped.rows] = names
-    places[grouped.historic] = manifest.HISTORIC
-    judged.places = pa.array(places, pa.string()).dictionary_encode()
-    judged.groups = grouped.column(len(table))
+def _place(judged: _Judged, grouped: Grouped, settings: Settings) -> Rows:
+    """The number of the split of each grouped row, or of `historic` or nothing, (N,)."""
+    young = grouped.only(~grouped.historic)
+    labels = codes_of(manifest.texts(judged.table, "label"))[young.rows]
+    hints = young.hints if settings.split.hints else None
+    places = np.full(len(grouped.rows), _PLACES.index(HISTORIC))
+    places[~grouped.historic] = place_rows(young.names, settings.split, labels, hints)
+    return places
 
 
-def _judge_tables(
-    judge: Judge, judged: _Judged, project: Project, settings: Settings
-) -> drift.Record:
-    """Judge what was accepted as tables; gives the distribution of its chroma."""
+def _judge_labels(judge: Judge, accepted: pa.Table, settings: Settings) -> list[Outcome]:
+    labels = manifest.texts(accepted, "label")
+    counts = np.bincount(codes_of(labels), minlength=len(labels.dictionary))
+    present = np.flatnonzero(counts)
+    if not len(present):
+        return []
+    frame = pd.DataFrame({"images": counts[present], "share": counts[present] / len(labels)})
+    names = labels.dictionary.take(pa.array(present))
+    return judge.judge("labels", frame, expectations.label_rules(settings.quality), names)
+
+
+def _judge_drift(
+    judge: Judge, project: Project, new: drift.Record, settings: Settings
+) -> list[Outcome]:
+    old, threshold = drift.read(project), settings.quality.max_drift
+    if old is None or not threshold or old.sources != new.sources:
+        return []
+    rules = expectations.drift_rules(drift.limit(threshold, old, new))
+    return judge.judge("drift", drift.compare(old, new), rules)
+
+
+def _check_tables(
+    outcomes: list[Outcome], project: Project, settings: Settings, quarantine: Quarantine
+) -> None:
+    """Stop at a table that is not acceptable as a whole.
+
+    Raises:
+        DataError: It names the rule and the Data Docs that show it.
+    """
     quality = settings.quality
-    frame = grouping.separation(judged.table, judged.groups, judged.places, settings)
-    accepted = judged.table.filter(pa.array(manifest_in_splits(judged.places)))
-    labels = pd.Series(manifest.texts(accepted, "label").cast(pa.string()).to_pandas())
-    counts = labels.value_counts(sort=False).sort_index().rename("images")
-    by_label = pd.DataFrame({"images": counts, "share": counts / max(len(labels), 1)})
-    judged.outcomes += judge.judge("accepted", frame, expectations.snapshot_rules(quality))
-    if len(by_label):
-        rows = by_label.reset_index(drop=True)
-        names = pa.array(by_label.index.to_list(), pa.string())
-        judged.outcomes += judge.judge("labels", rows, expectations.label_rules(quality), names)
-    sources = manifest.texts(accepted, "source").cast(pa.string()).unique().to_pylist()
-    chroma = manifest.column(accepted, "mean_chroma").to_numpy(zero_copy_only=False)
-    new, old = drift.describe(sources, chroma), drift.read(project)
-    if old is not None and quality.max_drift and old.sources == new.sources and len(accepted):
-        most = drift.limit(quality.max_drift, old, new)
-        bins = drift.compare(old, new)
-        judged.outcomes += judge.judge("drift", bins, expectations.drift_rules(most))
-    return new
+    tables = {name for name, _ in expectations.table_rules(quality)}
+    failed = [outcome for outcome in outcomes if not outcome.success and outcome.name in tables]
+    if not failed:
+        return
+    name, docs = failed[0].name, f"see {project.data_docs / 'index.html'}"
+    if name == "min_images":
+        causes = ", ".join(f"{n} {rule}" for rule, n in Counter(quarantine.counts).most_common())
+        raise DataError(
+            f"fewer images were accepted than quality.min_images = {quality.min_images} "
+            f"(refused: {causes or 'none'}); {docs}",
+            "more images, or other thresholds: chromaflow settings shows quality",
+        )
+    if name == "max_drift":
+        raise DataError(
+            "the accepted images fail max_drift: the distribution of their mean chroma moved "
+            f"further than quality.max_drift = {quality.max_drift:g} from {project.quality_record}"
+            f", the last accepted snapshot; {docs}",
+            f"if the change is meant: rm {project.quality_record}, then run it again",
+        )
+    if name in ("min_label_images", "max_label_share"):
+        raise DataError(
+            f"the labels of the accepted images fail quality.{name} = {getattr(quality, name):g}; "
+            f"{docs}",
+            "other images, or another value: chromaflow settings shows quality",
+        )
+    path = project.raw / NAME
+    raise DataError(
+        f"{path} fails {name} {failed[0].column}; {docs}", f"rm {path}, then chromaflow ingest"
+    )
+
+
+def _by_label(accepted: pa.Table) -> dict[str, dict[str, int]]:
+    """Images a label and split; the shares of a split's labels tell how even it is."""
+    counts = accepted.group_by(["label", "split"]).aggregate([([], "count_all")]).to_pylist()
+    found: dict[str, dict[str, int]] = {}
+    for row in counts:
+        found.setdefault(row["label"] or "", {})[row["split"]] = row["count_all"]
+    return found
+
+
+def _write(folder: Path, tables: dict[str, pa.Table], report: dict[str, Any]) -> None:
+    with files.atomic_folder(folder) as temporary:
+        for name, table in tables.items():
+            # Without Arrow's own schema, repeated texts are plain texts for whoever reads them.
+            pq.write_table(table, temporary / name, compression="zstd", store_schema=False)
+        files.write_json(temporary / "validation.json", report)
+
+
+def _tables(judged: _Judged, grouped: Grouped, places: Rows) -> dict[str, pa.Table]:
+    """What is written, each table sorted by id."""
+    length = len(judged.table)
+    all_places = np.full(length, -1)
+    all_places[grouped.rows] = places
+    table = judged.table.append_column("group", grouped.column(length))
+
+    def chosen(*names: str) -> pa.Table:
+        return table.filter(pa.array(np.isin(all_places, [_PLACES.index(n) for n in names])))
+
+    splits = pa.DictionaryArray.from_arrays(
+        pa.array(all_places[(all_places >= 0) & (all_places < len(SPLITS))], pa.int8()), SPLITS
+    )
+    return {
+        NAME: chosen(*SPLITS).append_column("split", splits),
+        "historic.parquet": chosen(HISTORIC),
+        "unused.parquet": chosen(UNUSED),
+        "quarantine.parquet": judged.quarantine.rejected(),
+    }
+
+
+def validate(project: Project, settings: Settings) -> dict[str, Any]:
+    """Judge `data/raw/manifest.parquet` and write `data/validated` and the Data Docs.
+
+    Great Expectations judges rows and tables. A row that fails goes to `quarantine.parquet` with
+    every reason, unless `releases.yaml` releases it from those rules; so does one that would stand
+    in two splits. Historic photographs, which need no color, go to `historic.parquet`, what exceeds
+    exact counts to `unused.parquet`, the rest to `manifest.parquet` with its `group` and its
+    `split`. Equal inputs give equal bytes in `data/validated` and `quality.json`.
+
+    Args:
+        project: The checkout.
+        settings: `quality`, `split` and `source.max_pixels` are used.
+
+    Returns:
+        What `validation.json` holds: `success`, `rows`, `accepted`, `quarantined`, `historic`,
+        `unused`, `reasons` (how often each rule refused a row), `splits` (images a split), `labels`
+        (images a label and split), `mean_chroma` (images a bin), `releases`, `expectations`.
+
+    Raises:
+        DataError: There is no manifest, a table as a whole is not acceptable, or a split that the
+            settings ask for is not as they ask. The Data Docs are written, `data/validated` is left
+            as it was.
+        SettingsError: The shares of the splits are more than the whole.
+    """
+    judge = Judge()
+    judged = _judge_rows(judge, project, settings)
+    grouped = group(judged.table, judged.quarantine, settings)
+    places = _place(judged, grouped, settings)
+    used = places != _PLACES.index(UNUSED)
+    frame = separation(judged.contents, grouped.only(used), places[used])
+    outcomes = judged.outcomes
+    outcomes += judge.judge("accepted", frame, expectations.snapshot_rules(settings.quality))
+    tables = _tables(judged, grouped, places)
+    accepted = tables[NAME]
+    outcomes += _judge_labels(judge, accepted, settings)
+    record = drift.describe(accepted)
+    outcomes += _judge_drift(judge, project, record, settings)
+    write_data_docs(project.data_docs, judge.write_docs)
+    _check_tables(outcomes, project, settings, judged.quarantine)
+    in_splits = places[places < len(SPLITS)]
+    report = {
+        "success": True,
+        "rows": len(judged.table),
+        "accepted": len(accepted),
+        "quarantined": len(tables["quarantine.parquet"]),
+        "historic": len(tables["historic.parquet"]),
+        "unused": len(tables["unused.parquet"]),
+        "reasons": judged.quarantine.counts,
+        "splits": check_splits(names_of(in_splits), settings.split),
+        "labels": _by_label(accepted),
+        "mean_chroma": record.model_dump(exclude={"sources"}),
+        "releases": judged.releases,
+        "expectations": [outcome.as_json() for outcome in outcomes if outcome.name != "max_drift"],
+    }
+    _write(project.validated, tables, report)
+    write_overview(project, settings, accepted, tables["quarantine.parquet"])
+    drift.write(project, record)
+    return report

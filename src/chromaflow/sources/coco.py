@@ -5,6 +5,7 @@ shows. So a few thousand photographs cost their own bytes and not those of the 1
 """
 
 import contextlib
+import re
 import zipfile
 import zlib
 from collections import Counter, defaultdict
@@ -204,7 +205,7 @@ class _Tables:
         file, image = item.get("file_name"), item.get("id")
         whole = isinstance(file, str) and isinstance(image, int) and file not in self._names
         # A name is put together with a folder or an address, so it must be one.
-        if not whole or PurePosixPath(str(file)).name != file or "\\" in str(file):
+        if not whole or not re.fullmatch(r"[\w-][\w. -]*", str(file), re.ASCII):
             self.skipped += 1
             return
         self._names.add(str(file))

@@ -10,6 +10,7 @@ import errno
 import hashlib
 import os
 import random
+import re
 import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -44,6 +45,8 @@ Progress = Callable[[str, int | None], AbstractContextManager[Callable[[int], No
 _GO_ON = "run the command again: it goes on from here"
 # A path that cannot be a file is that file's fault; other errors of the disk concern all of them.
 _BAD_PATHS = (errno.ENAMETOOLONG, errno.EISDIR, errno.ENOTDIR, errno.ELOOP, errno.EILSEQ)
+_NO_PATH = "no path for a file: {}"
+_LONGEST_NAME = 240  # bytes; most disks allow 255, and a part's name is longer
 _LONGEST_DELAY = 60.0  # seconds
 
 
@@ -116,13 +119,13 @@ class _Fetching:
         return self._rows
 
     def _plan(self, item: Download) -> None:
+        address = addresses.mirrored(item.address, self._policy.mirrors)
         try:
-            address = addresses.mirrored(item.address, self._policy.mirrors)
             addresses.check_address(address)
-            name = name_in(self._journal.cache, item.path)
         except RefusedError as reason:
             self._end(Outcome(item.path, "failed", str(reason)))
             return
+        name = name_in(self._journal.cache, item.path)
         host = self._schedule.host(addresses.host_of(address))
         self._schedule.add(Job(address, item.path, name, item.checksum.lower(), item.size, host))
 
@@ -156,7 +159,7 @@ class _Fetching:
         except OSError as error:
             if error.errno not in _BAD_PATHS:
                 raise
-            failure = f"no path for a file: {error.strerror}"
+            failure = _NO_PATH.format(error.strerror)
         self._schedule.judge(job.host, "")
         if failure:
             return Outcome(job.path, "failed", failure)
@@ -191,11 +194,13 @@ def name_in(cache: Path, path: Path) -> str:
     """The path of a file below its cache.
 
     Raises:
-        RefusedError: It leads out, or to what the cache keeps for itself.
+        RefusedError: It leads out, or to what the cache keeps for itself, or is too long.
     """
     path = Path(os.path.normpath(path))
     if not path.is_relative_to(cache) or path == cache or path.name.startswith("."):
         raise RefusedError("its path leads out of the cache")
+    if len(os.fsencode(path.name)) > _LONGEST_NAME:
+        raise RefusedError(_NO_PATH.format("its name is too long"))
     return path.relative_to(cache).as_posix()
 
 
@@ -207,7 +212,13 @@ def _has(path: Path, checksum: str) -> bool:
 
 
 def _stands(journal: Journal, item: Download) -> bool:
-    """Whether a file is complete and what it should be; one that is not is removed."""
+    """Whether a file is complete and what it should be; one that is not is removed.
+
+    Raises:
+        RefusedError: Its path or its checksum cannot be used.
+    """
+    if not re.fullmatch(r"(sha256:[0-9a-f]{64}|md5:[0-9a-f]{32})?", item.checksum.lower()):
+        raise RefusedError("its checksum is neither sha256:<hex> nor md5:<hex>")
     name = name_in(journal.cache, item.path)
     known, there = journal.finished(name), item.path.is_file()
     # A kill may have come between the note and the new name.
@@ -304,10 +315,9 @@ def download(
         open_journal(cache) as journal,
         progress("Fetching", len(unique)) as advance,
     ):
-        there = {path for path, item in unique.items() if _is_there(journal, item)}
-        rows = {path: Outcome(path, "skipped") for path in there}
-        advance(len(there))
-        if wanted := [item for path, item in unique.items() if path not in there]:
+        rows = {path: row for path, item in unique.items() if (row := _settle(journal, item))}
+        advance(len(rows))
+        if wanted := [item for path, item in unique.items() if path not in rows]:
             _check_budget(cache, wanted, policy)
             text = f"larger than download.largest_file = {policy.largest_file:,} bytes"
             limit = Limit(policy.largest_file, text)
@@ -316,11 +326,16 @@ def download(
     return Report([rows[path] for path in unique], time.monotonic() - begin)
 
 
-def _is_there(journal: Journal, item: Download) -> bool:
+def _settle(journal: Journal, item: Download) -> Outcome | None:
+    """What came of a file that needs no server; None where it must be asked."""
     try:
-        return _stands(journal, item)
-    except RefusedError:  # its path, which will be told in its turn
-        return False
+        return Outcome(item.path, "skipped") if _stands(journal, item) else None
+    except RefusedError as reason:
+        return Outcome(item.path, "failed", str(reason))
+    except OSError as error:
+        if error.errno not in _BAD_PATHS:
+            raise
+        return Outcome(item.path, "failed", _NO_PATH.format(error.strerror))
 
 
 def fetch_one(
@@ -349,17 +364,23 @@ def fetch_one(
     cache = item.path.parent
     addresses.check_mirrors(policy.mirrors)
     with _told_of_the_disk(cache), open_journal(cache) as journal:
-        if _stands(journal, item):
-            return item.path
-        _check_budget(cache, [item], policy)
-        room = shutil.disk_usage(cache).free - policy.reserve
-        limit = Limit(room, f"larger than the {size_text(room)} that the disk has room for")
-        with progress(f"Fetching {item.path.name}", item.size) as advance:
-            work = _Fetching(policy, journal, limit, lambda _: None, advance)
-            outcome = asyncio.run(work.run([item]))[0]
+        outcome = _settle(journal, item)
+        if outcome is None:
+            outcome = _fetch_large(journal, item, policy, progress)
     if outcome.state == "failed":
         problem = f"{addresses.shown(item.address)} cannot be fetched: {outcome.reason}."
         if outcome.passing:
             raise ServerError(problem, mend or _GO_ON)
         raise DataError(problem, mend or "download.mirrors can name another place that has it")
     return item.path
+
+
+def _fetch_large(
+    journal: Journal, item: Download, policy: settings.Download, progress: Progress
+) -> Outcome:
+    _check_budget(journal.cache, [item], policy)
+    room = shutil.disk_usage(journal.cache).free - policy.reserve
+    limit = Limit(room, f"larger than the {size_text(room)} that the disk has room for")
+    with progress(f"Fetching {item.path.name}", item.size) as advance:
+        work = _Fetching(policy, journal, limit, lambda _: None, advance)
+        return asyncio.run(work.run([item]))[0]

@@ -145,15 +145,15 @@ class ImageNetFolder(_OnDisk):
         for path in sorted(folder.iterdir()):
             if path.is_dir() and path.name in self._wanted and not path.is_symlink():
                 for file in sorted(path.iterdir()):
-                    yield from self._place(file, path.name)
+                    yield from self._place(folder, file, path.name)
             elif path.is_file():
                 label = solution.get(path.stem, "")
                 if label in self._wanted or (not label and not solution):
-                    yield from self._place(path, label)
+                    yield from self._place(folder, path, label)
 
-    def _place(self, file: Path, label: str) -> Iterator[Place]:
+    def _place(self, folder: Path, file: Path, label: str) -> Iterator[Place]:
         if file.suffix.lower() in {".jpeg", ".jpg"} and not file.name.startswith("."):
-            name = f"{self._subset}/{label}/{file.name}" if label else f"{self._subset}/{file.name}"
+            name = f"{self._subset}/{file.relative_to(folder).as_posix()}"
             fault = "the file is a link" if file.is_symlink() else ""
             yield Place("imagenet:" + quote(name), label, str(file), fault=fault)
         else:

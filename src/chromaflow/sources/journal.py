@@ -11,7 +11,7 @@ import fcntl
 import json
 import os
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +50,7 @@ class Finished:
     size: int
     sha256: str
     checksum: str
-    boot: str = BOOT
+    boot: str = field(default_factory=lambda: BOOT)
 
     @property
     def certain(self) -> bool:
@@ -75,7 +75,7 @@ class Started:
     origin: str
     validator: str
     total: int | None
-    boot: str = BOOT
+    boot: str = field(default_factory=lambda: BOOT)
 
     @property
     def certain(self) -> bool:

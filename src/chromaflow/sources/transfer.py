@@ -6,6 +6,7 @@ import hashlib
 import http
 import re
 import socket
+import ssl
 import time
 from collections.abc import Callable
 from types import TracebackType
@@ -162,13 +163,23 @@ class Transfer:
         with Partial(job.path, job.checksum, job.size, self._limit) as partial:
             try:
                 return await self._fetch(job, partial)
-            except RefusedError:
-                partial.remove()
-                raise
+            except PassingError as problem:
+                failure: Exception = problem
+            except RefusedError as reason:
+                failure = reason
             except aiohttp.ClientError as error:
-                raise _explained(error) from None
+                failure = _explained(error)
+            except (ConnectionError, ssl.SSLError):
+                failure = PassingError("the connection ended early")
+            except socket.gaierror:
+                failure = PassingError("the host's name is not known")
             except TimeoutError:
-                raise PassingError("the server stalled") from None
+                failure = PassingError("the server stalled")
+            except ValueError:  # such as names of hosts that cannot be encoded
+                failure = RefusedError("the address cannot be read")
+            if isinstance(failure, RefusedError) or not self._journal.started(job.name):
+                partial.remove()
+            raise failure
 
     async def _fetch(self, job: Job, partial: Partial) -> tuple[State, int]:
         started = self._journal.started(job.name)

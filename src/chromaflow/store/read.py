@@ -64,9 +64,7 @@ def _read_index(folder: Path) -> list[_Entry]:
             for chunk in index["chunks"]
         ]
         known = all(config[key] == value for key, value in FORMAT.items()) and all(
-            Path(entry.name).name == entry.name
-            and entry.name.endswith(".bin")
-            and entry.images > 0
+            Path(entry.name).name == entry.name and entry.name.endswith(".bin") and entry.images > 0
             for entry in entries
         )
     except FileNotFoundError:

@@ -40,7 +40,7 @@ _RESTORE = "dvc checkout data.dvc --force, then chromaflow preprocess"
 # Another number makes every shard anew: raise it when the same photograph shall give other bytes.
 _FORMAT = 3
 _LARGEST_SHARD = 2**32 - 1
-# With fewer pixels to convert than there are colors, a table of all colors costs more than it saves.
+# With fewer pixels than there are colors, a table of all colors costs more than it saves.
 _WORTH_A_TABLE = 2**24
 # Photographs in memory for each thread: enough to go on while a chunk is handed to the disk.
 _AHEAD = 4
@@ -227,9 +227,7 @@ def _read(
         yield _Photograph(row["id"], row["sha256"], place, file.read())
 
 
-def _convert(
-    photograph: _Photograph, settings: Settings, table: decode.Colors | None
-) -> LabItem:
+def _convert(photograph: _Photograph, settings: Settings, table: decode.Colors | None) -> LabItem:
     if hashlib.sha256(photograph.data).hexdigest() != photograph.sha256:
         raise DataError(f"{photograph.place} has another SHA-256 than the manifest says.", _RESTORE)
     try:
