@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from chromaflow import __version__, settings
+from chromaflow import __version__, cli_quarantine, settings
 from chromaflow.errors import UserError
 from chromaflow.project import Project
 
@@ -24,6 +24,9 @@ app = typer.Typer(
 STEPS = "Steps, in their order"
 MAIN = "Main"
 SERVICES = "Servers and state"
+
+
+app.add_typer(cli_quarantine.group, rich_help_panel=MAIN)
 
 
 def _complete_preset(incomplete: str) -> list[str]:

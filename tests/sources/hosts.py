@@ -67,7 +67,7 @@ class Host:
             def log_message(self, *_: object) -> None:
                 pass
 
-            def do_GET(self) -> None:  # noqa: N802
+            def do_GET(self) -> None:
                 path = urlsplit(self.path).path
                 host.asked[self.path] += 1
                 host.tokens.add(self.headers.get("Authorization"))

@@ -89,7 +89,7 @@ def test_an_ingest_reads_only_what_is_missing(checkout: Project, host: Host) -> 
 def test_rows_without_bytes_and_broken_files_are_named(checkout: Project, host: Host) -> None:
     rows = [row(0), {"image": None, "label": 1}, {"image": {"bytes": None}, "label": 7}, row(3)]
     content = parquet(rows, NAMES, 4)
-    hub(host, REPOSITORY, {"train.parquet": content})
+    hub(host, REPOSITORY, {"data/train-0.parquet": content})
     records = list(open_(checkout, host).records())
     assert [record.label for record in records] == ["cat", "dog", "", "cat"]
     assert records[0].read() == photograph(0)
@@ -99,9 +99,9 @@ def test_rows_without_bytes_and_broken_files_are_named(checkout: Project, host: 
     assert records[3].read() == photograph(3)
     middle = content.index(photograph(0)[:50])
     broken = content[: middle - 30] + bytes(200) + content[middle + 170 :]
-    host.files[f"/datasets/{REPOSITORY}/resolve/{COMMIT}/train.parquet"] = broken
+    host.files[f"/datasets/{REPOSITORY}/resolve/{COMMIT}/data/train-0.parquet"] = broken
     with pytest.raises(UnreadableError):
-        list(open_(checkout, host).records())[0].read()
+        next(open_(checkout, host).records()).read()
 
 
 def test_a_hub_that_stops_answering_ends_the_ingest_and_it_goes_on(

@@ -20,14 +20,11 @@ class Rule:
         name: As `validation.json` counts it.
         expectation: What Great Expectations checks; rows that are null in its column pass.
         reason: Why a row went to quarantine, to be filled with the row's facts and columns.
-        releasable: Whether a person may let a row pass; never where it cannot be read or would
-            stand in two splits.
     """
 
     name: str
     expectation: Any
     reason: str
-    releasable: bool = True
 
 
 def matching(values: Sequence[str], patterns: Sequence[str]) -> list[str]:
@@ -110,8 +107,8 @@ def row_rules(
     alone = gxe.ExpectColumnValuesToBeNull(column="copy_of")
     told = gxe.ExpectColumnValuesToNotBeNull(column="license")
     rules = [
-        Rule("decodes", decodes, "does not decode: {error}", releasable=False),
-        Rule("unique", alone, "duplicate of {copy_of}", releasable=False),
+        Rule("decodes", decodes, "does not decode: {error}"),
+        Rule("unique", alone, "duplicate of {copy_of}"),
         Rule("license", told, "no license; source.license tells it"),
     ]
     for name, column, values, patterns in (

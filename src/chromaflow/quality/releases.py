@@ -22,6 +22,10 @@ _HEADER = (
 )
 
 
+# An image that cannot be read, or would stand in two splits, is never released.
+FINAL = frozenset({"decodes", "unique", "near_two_groups", "near_historic", "split_hint"})
+
+
 class Release(BaseModel):
     """One decision.
 
@@ -155,7 +159,7 @@ def remove(project: Project, images: Sequence[str]) -> list[Release]:
     if missing := [image for image in images if image not in known]:
         raise DataError(
             f"{', '.join(missing)}: not in {project.releases.name}.",
-            "chromaflow quarantine list --released shows what is",
+            "chromaflow quarantine list shows what is",
         )
     removed = [known.pop(image) for image in dict.fromkeys(images)]
     _write(project, known.values())

@@ -169,8 +169,7 @@ class HuggingFace:
         self._label = source.label_column
         self._names: list[str] = []
         self._rows = _Rows(self._hub, source.image_column)
-        with self._hub.told():
-            self._groups = self._draw(self._index())
+        self._groups = self._draw(self._index())
         self.total = sum(len(group.rows) for group in self._groups)
         if not self.total:
             raise DataError(f"{repository} holds no image that source.categories take.", self.mend)
@@ -190,10 +189,10 @@ class HuggingFace:
     @contextlib.contextmanager
     def _parquet(self, name: str) -> Iterator[pq.ParquetFile]:
         try:
-            with self._hub.open(name, _INDEX_BLOCK) as file:
+            with self._hub.told(), self._hub.open(name, _INDEX_BLOCK) as file:
                 self._check(file, name)
                 yield file
-        except pa.ArrowException as error:
+        except (pa.ArrowException, OSError) as error:
             raise DataError(
                 f"{name} of {self._hub.repository} is broken: {error}", self.mend
             ) from None
@@ -322,7 +321,7 @@ class _Rows:
         try:
             with self._hub.told():
                 self._seek(name, group, row)
-        except (pa.ArrowException, StopIteration) as error:
+        except (pa.ArrowException, OSError) as error:
             raise UnreadableError(f"its Parquet file is broken: {error}") from None
         value = self._batch.column(0)[row - self._start].as_py() if self._batch else None
         data = value.get("bytes") if isinstance(value, dict) else value
@@ -337,5 +336,7 @@ class _Rows:
             self._batches = file.iter_batches(_BATCH, row_groups=[group], columns=[self._column])
             self._place, self._start, self._stop = (name, group), 0, 0
         while row >= self._stop:
-            self._batch = next(self._batches)
+            self._batch = next(self._batches, None)
+            if self._batch is None:
+                raise UnreadableError("its Parquet file ends early")
             self._start, self._stop = self._stop, self._stop + len(self._batch)

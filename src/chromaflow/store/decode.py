@@ -86,7 +86,7 @@ def photograph_to_lab(
         # Up to twice too large, bilinear interpolation reads every pixel, in a third of the time.
         method = cv2.INTER_AREA if shorter > 2 * size else cv2.INTER_LINEAR
         bgr = cv2.resize(bgr, target, interpolation=method)
-    return _to_stored_lab(bgr, table)
+    return to_stored_lab(bgr, table)
 
 
 def _convert(bgr: Pixels) -> Pixels:
@@ -117,7 +117,16 @@ def color_table() -> Colors:
     return table.view(np.uint32).reshape(-1)
 
 
-def _to_stored_lab(bgr: Pixels, table: Colors | None) -> Pixels:
+def to_stored_lab(bgr: Pixels, table: Colors | None) -> Pixels:
+    """Stored Lab of sRGB pixels.
+
+    Args:
+        bgr: uint8 (H, W, 3): blue, green, red.
+        table: `color_table()`, or nothing to convert each pixel; the result is the same.
+
+    Returns:
+        uint8 (H, W, 3): (L·255/100, a+128, b+128), rounded.
+    """
     height, width = bgr.shape[:2]
     if table is None:
         padded = np.zeros((-(-height * width // 256), 256, 3), np.uint8)
