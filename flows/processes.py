@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -33,9 +34,14 @@ class StepFailedError(Exception):
         super().__init__(f"{name} ended with exit code {exit_code}\n{message}".strip())
 
 
-def _signal_group(process: subprocess.Popen[str], number: int) -> None:
-    if process.poll() is None:
+def _signal_group(process: subprocess.Popen[str], number: int) -> bool:
+    """Whether there still was somebody to signal; the leader may end before its children."""
+    process.poll()
+    try:
         os.killpg(process.pid, number)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 @contextmanager
@@ -48,12 +54,15 @@ def _ended_with(process: subprocess.Popen[str]) -> Iterator[None]:
     try:
         yield
     finally:
-        _signal_group(process, signal.SIGTERM)
-        try:
-            process.wait(_GRACE_SECONDS)
-        except subprocess.TimeoutExpired:
+        deadline = time.monotonic() + _GRACE_SECONDS
+        # What a step that came to its own end left in its group is its own business.
+        alive = process.poll() is None and _signal_group(process, signal.SIGTERM)
+        while alive and time.monotonic() < deadline:
+            time.sleep(0.05)
+            alive = _signal_group(process, 0)
+        if alive:
             _signal_group(process, signal.SIGKILL)
-            process.wait()
+        process.wait()
 
 
 @contextmanager
@@ -125,4 +134,4 @@ def run_command(project: Project, name: str) -> dict[str, Any]:
 
 def run_stage(project: Project, name: str) -> None:
     """Bring one DVC stage up to date."""
-    run(project, name, dvc.command("repro", "--quiet", "--single-item", name))
+    run(project, name, dvc.terse_command("repro", "--single-item", name))

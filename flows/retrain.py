@@ -12,7 +12,7 @@ from prefect.tasks import exponential_backoff
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from chromaflow import dvc, settings
-from chromaflow.errors import TEMPORARY_FAILURE, UserError
+from chromaflow.errors import TEMPORARY_FAILURE, run_told
 from chromaflow.project import Project
 from chromaflow.services.prefect_env import wait_for_server
 from flows import artifacts
@@ -31,10 +31,11 @@ def tell(line: str) -> None:
 def settle(project: Project, preset: str, overrides: tuple[str, ...]) -> settings.Settings:
     """Write a preset or overrides to params.yaml, so that DVC and the next command see them."""
     values = settings.load(project, preset, overrides)
-    for name, old, new in settings.changed(settings.load(project), values):
-        tell(f"params.yaml: {name} {old} → {new}")
+    changes = settings.changed(settings.load(project), values)
     if preset or overrides:
         settings.save(project, values)
+    for name, old, new in changes:
+        tell(f"params.yaml: {name} {old} → {new}")
     return values
 
 
@@ -128,8 +129,12 @@ def retrain(preset: str = "", overrides: tuple[str, ...] = ()) -> None:
         overrides: Single settings, `group.name=value`.
     """
     project = Project.find(Path(__file__).resolve().parent)
-    values = settle(project, preset, overrides)
+    # Another flow would change the settings and the data under this one.
+    with project.alone("retrain"):
+        _run_steps(project, settle(project, preset, overrides))
 
+
+def _run_steps(project: Project, values: settings.Settings) -> None:
     def retried(step: Any) -> Any:
         return step.with_options(
             retries=values.flow.retries,
@@ -158,14 +163,13 @@ def main() -> None:
     parser.add_argument("--set", action="append", default=[], dest="overrides")
     arguments = parser.parse_args()
     project = Project.find(Path(__file__).resolve().parent)
+    wait_for_server(project, settings.load(project))
     try:
-        wait_for_server(project, settings.load(project))
         retrain(arguments.preset, tuple(arguments.overrides))
     except StepFailedError as error:
+        # The step has told its reason itself.
         sys.exit(error.exit_code)
-    except UserError as error:
-        sys.exit(f"error: {error}")
 
 
 if __name__ == "__main__":
-    main()
+    run_told(main)

@@ -36,6 +36,16 @@ def test_equal_data_has_an_equal_digest_and_changes_no_record(checkout):
     assert checkout.raw_record.read_bytes() == record
 
 
+def test_a_snapshot_made_anew_enters_the_cache(checkout):
+    dvc.record_snapshot(checkout)
+    record = checkout.raw_record.read_bytes()
+    shutil.rmtree(checkout.root / ".dvc" / "cache")
+    assert not dvc.record_snapshot(checkout)
+    assert checkout.raw_record.read_bytes() == record
+    shutil.rmtree(checkout.raw)
+    assert dvc.fetch_snapshot(checkout)
+
+
 def test_a_lost_snapshot_comes_back_from_the_cache_or_a_remote(checkout, tmp_path_factory):
     dvc.record_snapshot(checkout)
     remote = tmp_path_factory.mktemp("remote")

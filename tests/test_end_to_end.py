@@ -121,6 +121,16 @@ def test_a_second_run_trains_nothing_and_says_what_serves(trained):
     assert state["unfinished"] == []
 
 
+def test_two_flows_never_share_a_checkout(trained):
+    project, _ = trained
+    before = project.params.read_bytes()
+    with project.alone("retrain"):
+        refused = chromaflow(project, "retrain", "--set=seed=5", check=False)
+    assert refused.returncode == 75
+    assert "another retrain is at work" in refused.stderr
+    assert project.params.read_bytes() == before
+
+
 def _wait_for_checkpoint(project, process):
     deadline = time.monotonic() + 120
     while not list(project.checkpoints.glob("*/last.ckpt")):

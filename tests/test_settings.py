@@ -113,3 +113,40 @@ def test_an_empty_params_file_gives_the_defaults(project):
 def test_changed_names_what_differs():
     new = Settings.model_validate({"seed": 3, "training": {"steps": 5}})
     assert settings.changed(Settings(), new) == [("seed", 17, 3), ("training.steps", 1000, 5)]
+
+
+def test_the_value_of_a_text_setting_is_taken_as_it_is(project):
+    for text in ("/photos #1", "1999", "a: b", "", "true"):
+        assert settings.load(project, overrides=[f"source.folder={text}"]).source.folder == text
+    assert settings.load(project, overrides=["source.folder='a b'"]).source.folder == "a b"
+
+
+def test_a_key_stands_once(project):
+    project.params.write_text("training:\n  steps: 4\nseed: 1\ntraining:\n  batch: 3\n")
+    with pytest.raises(SettingsError, match="training stands there twice"):
+        settings.load(project)
+
+
+def test_a_group_without_settings_keeps_its_defaults(project):
+    project.params.write_text("training:\nseed: 1\n")
+    assert settings.load(project).training == settings.Training()
+
+
+@pytest.mark.parametrize(
+    ("override", "told"),
+    [
+        ("training.steps=true", "training.steps = True"),
+        ("training.learning_rate=.inf", "training.learning_rate"),
+        ("seed=99999999999999999999", "seed ="),
+        ("preprocess.shard_size=0B", "above zero"),
+        ("split.test=0.95", "leave nothing to train"),
+        ("servers.mlflow_port=4200", "must differ"),
+        ("tracking.model=a/b", "tracking.model = 'a/b'"),
+        ("tracking.uri=banana", "write an address such as"),
+        ("training=4", "takes settings by name"),
+    ],
+)
+def test_values_that_cannot_be(project, override, told):
+    with pytest.raises(SettingsError) as caught:
+        settings.load(project, overrides=[override])
+    assert told in str(caught.value)

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from chromaflow import __version__, cli_quarantine, settings
-from chromaflow.errors import UserError
+from chromaflow.errors import UserError, run_told
 from chromaflow.project import Project
 
 app = typer.Typer(
@@ -118,26 +118,9 @@ def preprocess(preset: PresetOption = "", set_: SetOption = None, json: JsonOpti
 def train(preset: PresetOption = "", set_: SetOption = None, json: JsonOption = False) -> None:
     """Train the network on the Lab shards; goes on from the last checkpoint after a kill."""
     project, values = _load(preset, set_)
-    from chromaflow import dvc
-    from chromaflow.training import finished
-    from chromaflow.training.train import fingerprint
-    from chromaflow.training.train import train as step
+    from chromaflow.tracking.tracked import train_tracked as step
 
-    mark = fingerprint(project, values)
-    if not dvc.awaits(
-        project, "reports/training/summary.json", finished.summary_file(project, mark)
-    ):
-        finished.forget(project, mark)
-    try:
-        from chromaflow.tracking.training_run import training_run
-    except ModuleNotFoundError as error:
-        if not (error.name or "").startswith("mlflow"):
-            raise
-        result = step(project, values)
-    else:
-        with training_run(project, values) as run:
-            result = step(project, values, loggers=run.loggers, callbacks=run.callbacks)
-            run.finish(result)
+    result = step(project, values)
     _print(result, json, f"models/candidate: {result['digest']}, {result['steps']} steps")
 
 
@@ -223,17 +206,22 @@ def colorize(
     """
     sources = [path.expanduser().resolve() for path in photographs]
     target = output.expanduser().resolve()
-    if model is None:
+    folder = model.expanduser().resolve() if model else None
+    if folder and not (preset or set_):
+        values = settings.Settings()
+    else:
         project, values = _load(preset, set_)
+    if folder is None:
         from chromaflow.tracking.registry import champion_folder
 
         folder = champion_folder(project, values)
-    else:
-        folder = model.expanduser().resolve()
     from chromaflow.colorize import colorize_many
     from chromaflow.models.folder import load_model
 
-    summary = colorize_many(load_model(folder), sources, target, overwrite=overwrite)
+    limit = values.source.max_pixels
+    summary = colorize_many(
+        load_model(folder), sources, target, max_pixels=limit, overwrite=overwrite
+    )
     line = f"{summary.done} colored, {len(summary.failed)} failed: {target}"
     if summary.were_colored:
         line += f"\n{summary.were_colored} had color already and were colored anew"
@@ -323,32 +311,8 @@ def common(
 
 
 def main() -> None:
-    """Run the command line; a user's mistake is told in a sentence, never as a traceback."""
-    try:
-        app()
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(error.exit_code)
-    except OSError as error:
-        message = _describe_os_error(error)
-        if message is None:
-            raise
-        print(f"error: {message}", file=sys.stderr)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        print("interrupted; the same command goes on from here", file=sys.stderr)
-        sys.exit(130)
-
-
-def _describe_os_error(error: OSError) -> str | None:
-    import errno
-
-    where = error.filename or "a file"
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return f"the disk is full while writing {where}.\n  → free some space and run it again"
-    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return f"no permission for {where}.\n  → chmod it, or run as its owner"
-    return None
+    """Run the command line."""
+    run_told(app)
 
 
 if __name__ == "__main__":

@@ -15,6 +15,14 @@ from chromaflow import files
 from chromaflow.errors import ServerError, UserError
 from chromaflow.project import Project
 
+_TERSE = """
+import io, logging, sys
+logging.disable(logging.INFO)
+# Only what DVC itself says goes there: a stage writes to the descriptor.
+sys.stdout = io.StringIO()
+from dvc.cli import main
+sys.exit(main(sys.argv[1:]))
+"""
 _BUSY = ("is busy, it is being blocked by", "Unable to acquire lock")
 
 
@@ -27,6 +35,11 @@ def environment() -> dict[str, str]:
 def command(*arguments: str) -> list[str]:
     """The argument list that runs DVC with this interpreter."""
     return [sys.executable, "-m", "dvc", *arguments]
+
+
+def terse_command(*arguments: str) -> list[str]:
+    """The argument list that runs DVC without its remarks; its option --quiet hides errors, too."""
+    return [sys.executable, "-c", _TERSE, *arguments]
 
 
 def _run(project: Project, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -119,18 +132,33 @@ def record_snapshot(project: Project) -> bool:
     """
     manifest = files.sha256_of(project.raw / "manifest.parquet")
     old = _read_record(project)
-    if old.get("meta", {}).get("manifest_sha256") == manifest and snapshot_digest(project):
+    before = snapshot_digest(project)
+    if old.get("meta", {}).get("manifest_sha256") == manifest and before:
+        # A clone that made the recorded snapshot anew has yet to take it into its cache.
+        if not _is_cached(project, before):
+            _commit_snapshot(project)
         return False
     record = {
         "outs": [{"path": project.raw.relative_to(project.root).as_posix(), "hash": "md5"}],
         "meta": {"manifest_sha256": manifest},
     }
-    before = snapshot_digest(project)
     files.write_text(project.raw_record, yaml.safe_dump(record, sort_keys=False))
-    result = _run(project, "commit", "--force", "--quiet", project.raw_record.name)
+    _commit_snapshot(project)
+    return snapshot_digest(project) != before
+
+
+def _is_cached(project: Project, digest: str) -> bool:
+    name = Path("files", "md5", digest[:2], digest[2:])
+    # Asking DVC takes a second, and few move the cache.
+    if (project.root / ".dvc" / "cache" / name).is_file():
+        return True
+    return Path(_run(project, "cache", "dir").stdout.strip(), name).is_file()
+
+
+def _commit_snapshot(project: Project) -> None:
+    result = _run(project, "commit", "--force", project.raw_record.name)
     if result.returncode != 0:
         raise _explain("commit", result.stderr)
-    return snapshot_digest(project) != before
 
 
 def fetch_snapshot(project: Project) -> bool:

@@ -1,5 +1,11 @@
 """The errors that a user can mend: each names what is wrong and what mends it."""
 
+import errno
+import sys
+import warnings
+from collections.abc import Callable
+from typing import NoReturn, TextIO
+
 # EX_TEMPFAIL of sysexits.h: what failed may pass by itself, so trying again is worth it.
 TEMPORARY_FAILURE = 75
 
@@ -46,3 +52,48 @@ class TrainingStoppedError(UserError):
 
 class ChromaflowWarning(UserWarning):
     """Something that does not stop the work and that its user should know."""
+
+
+def run_told(function: Callable[[], None]) -> None:
+    """Run a program; what its user can mend is told in a sentence, never as a traceback.
+
+    Args:
+        function: The program. It ends the process where it raises `UserError`, an error of the disk
+            or of permissions, or is interrupted.
+    """
+    warnings.showwarning = _show_warning
+    try:
+        function()
+    except UserError as error:
+        _exit(str(error), error.exit_code)
+    except OSError as error:
+        where = error.filename or "a file"
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            _exit(
+                f"the disk is full while writing {where}.\n  → free some space and run it again", 2
+            )
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+            _exit(f"no permission for {where}.\n  → chmod it, or run as its owner", 2)
+        raise
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted; the same command goes on from here\n")
+        sys.exit(130)
+
+
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    text = f"warning: {message}\n"
+    if not issubclass(category, ChromaflowWarning):
+        text = warnings.formatwarning(message, category, filename, lineno, line)
+    (file or sys.stderr).write(text)
+
+
+def _exit(message: str, code: int) -> NoReturn:
+    sys.stderr.write(f"error: {message}\n")
+    sys.exit(code)

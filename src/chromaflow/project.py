@@ -1,9 +1,12 @@
 """Where everything lies in a checkout: the only module that knows a path."""
 
+import contextlib
+import fcntl
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from chromaflow.errors import UserError
+from chromaflow.errors import ServerError, UserError
 
 SPLITS = ("train", "validation", "test")
 
@@ -25,14 +28,50 @@ class Project:
         Raises:
             UserError: No folder from here upwards holds `params.yaml` and `dvc.yaml`.
         """
-        start = (start or Path.cwd()).resolve()
+        try:
+            start = (start or Path.cwd()).resolve()
+        except FileNotFoundError:
+            raise UserError("The current folder was deleted.", "cd into your clone") from None
         for folder in (start, *start.parents):
             if (folder / "dvc.yaml").is_file() and (folder / "params.yaml").is_file():
                 return cls(folder)
+            if (folder / "dvc.yaml").is_file() and (folder / "configs").is_dir():
+                raise UserError(
+                    f"{folder / 'params.yaml'} is missing.", f"git -C {folder} checkout params.yaml"
+                )
         raise UserError(
             f"{start} is not in a chromaflow checkout: no dvc.yaml with a params.yaml beside it.",
             "cd into your clone of chromaflow and run the command again",
         )
+
+    @contextlib.contextmanager
+    def alone(self, work: str, *, wait: bool = False) -> Iterator[None]:
+        """Let one process at a time do some work in this checkout; a killed one lets go.
+
+        Args:
+            work: Its name.
+            wait: Wait for another process that is at it, rather than give up.
+
+        Raises:
+            ServerError: Another process is at it, or `.chromaflow` cannot be written.
+        """
+        path = self.state / f"{work}.lock"
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            file = path.open("a")
+        except OSError as error:
+            raise ServerError(
+                f"{path} cannot be written: {error.strerror}.",
+                f"make {self.state} a folder that you may write",
+            ) from None
+        with file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            except BlockingIOError:
+                raise ServerError(
+                    f"another {work} is at work in {self.root}.", "wait until it has ended"
+                ) from None
+            yield
 
     @property
     def params(self) -> Path:

@@ -9,7 +9,16 @@ from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ByteSize, ConfigDict, Field, ValidationError
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ByteSize,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from chromaflow import files
 from chromaflow.errors import SettingsError
@@ -34,11 +43,15 @@ def _parse_size(value: object) -> object:
     if not isinstance(value, str) or value.strip().isdigit():
         raise ValueError("a size needs a unit, such as '64MiB' or '500kB'")
     try:
-        return ByteSize._validate(value, None)  # type: ignore[arg-type]
+        size = ByteSize._validate(value, None)  # type: ignore[arg-type]
     except Exception as error:
         raise ValueError(
             f"'{value}' is no size; write it like '64MiB' or '500kB' (kB, MB, GB, KiB, MiB, GiB)"
         ) from error
+    if not size:
+        raise ValueError("a size must be above zero")
+    # An integer of its own kind is refused where an integer is asked for.
+    return int(size)
 
 
 Seconds = Annotated[float, BeforeValidator(_parse_duration)]
@@ -48,7 +61,9 @@ Port = Annotated[int, Field(ge=1, le=65535)]
 
 
 class _Group(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, protected_namespaces=(), strict=True, allow_inf_nan=False
+    )
 
 
 class Source(_Group):
@@ -189,6 +204,12 @@ class Split(_Group):
     salt: str = Field("chromaflow", description="another text gives another split")
     hints: bool = Field(True, description="follow the splits that the source itself tells")
 
+    @model_validator(mode="after")
+    def _leave_some_to_train(self) -> "Split":
+        if self.validation + self.test >= 1:
+            raise ValueError("split.validation and split.test leave nothing to train")
+        return self
+
 
 class Preprocess(_Group):
     """How photographs become Lab shards."""
@@ -293,7 +314,18 @@ class Tracking(_Group):
 
     uri: str = Field("", description="address of MLflow; empty: sqlite in .chromaflow")
     experiment: str = Field("chromaflow", description="of MLflow")
-    model: str = Field("chromaflow", description="name in the model registry")
+    model: str = Field(
+        "chromaflow", pattern=r"^[^/:]+$", description="name in the model registry, without / or :"
+    )
+
+    @field_validator("uri")
+    @classmethod
+    def _needs_a_scheme(cls, value: str) -> str:
+        if value and not re.match(r"[a-z][a-z0-9+.-]*:", value):
+            raise ValueError(
+                "write an address such as http://127.0.0.1:5000 or sqlite:///mlflow.db"
+            )
+        return value
 
 
 def _parse_server(value: object) -> object:
@@ -323,6 +355,12 @@ class Servers(_Group):
     prefect_port: Port = Field(4200, description="of Prefect")
     start_timeout: Seconds = Field("90s", validate_default=True, description="to wait for a server")
 
+    @model_validator(mode="after")
+    def _ports_differ(self) -> "Servers":
+        if self.mlflow_port == self.prefect_port:
+            raise ValueError("servers.mlflow_port and servers.prefect_port must differ")
+        return self
+
 
 class Flow(_Group):
     """How the flow treats what may pass by itself, such as a lock or a server that restarts."""
@@ -334,7 +372,7 @@ class Flow(_Group):
 class Settings(_Group):
     """Everything that can be set, in the order of `params.yaml`."""
 
-    seed: int = Field(17, ge=0, description="of every random number")
+    seed: int = Field(17, ge=0, lt=2**32, description="of every random number")
     source: Source = Source()
     download: Download = Download()
     quality: Quality = Quality()
@@ -367,7 +405,12 @@ def _describe(error: Mapping[str, Any]) -> str:
         prefix = "".join(f"{part}." for part in location[:-1])
         return f"unknown setting {name}; did you mean {', '.join(prefix + key for key in near)}?"
     message = str(error["msg"]).removeprefix("Value error, ")
-    return f"{name} = {error['input']!r}: {message}"
+    if error["type"] == "model_type":
+        return f"{name} = {error['input']!r}: it is a group, and takes settings by name"
+    # A rule about several settings names them itself.
+    return (
+        message if isinstance(error["input"], dict) else f"{name} = {error['input']!r}: {message}"
+    )
 
 
 def _without_secrets(text: str) -> str:
@@ -384,18 +427,36 @@ def _build(values: Mapping[str, Any], origin: str) -> Settings:
         raise SettingsError(problem, "chromaflow settings shows them all") from None
 
 
+class _UniqueKeys(yaml.SafeLoader):
+    """YAML in which a key stands once: of two, the first would be lost without a word."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        mapping = super().construct_mapping(node, deep)
+        seen: set[Any] = set()
+        for key, _ in node.value:
+            if key.value in seen:
+                raise yaml.constructor.ConstructorError(
+                    problem=f"{key.value} stands there twice", problem_mark=key.start_mark
+                )
+            seen.add(key.value)
+        return mapping
+
+
 def _read_yaml(path: Path) -> dict[str, Any]:
+    mend = f"git diff {path.name} shows what changed; chromaflow settings shows every setting"
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        values = yaml.load(path.read_text(encoding="utf-8"), _UniqueKeys)  # noqa: S506 (it is safe)
     except OSError as error:
-        raise SettingsError(f"{path} cannot be read: {error.strerror}") from None
+        raise SettingsError(f"{path} cannot be read: {error.strerror}.", mend) from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{path} is not valid YAML: {error}") from None
+        raise SettingsError(f"{path} is not valid YAML: {error}", mend) from None
     if values is None:
         return {}
     if not isinstance(values, dict):
-        raise SettingsError(f"{path} must hold settings by name, not a {type(values).__name__}")
-    return values
+        kind = type(values).__name__
+        raise SettingsError(f"{path} must hold settings by name, not a {kind}.", mend)
+    # A group without a setting keeps its defaults.
+    return {key: {} if value is None else value for key, value in values.items()}
 
 
 def _merge(base: dict[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
@@ -408,6 +469,15 @@ def _merge(base: dict[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     return merged
 
 
+def _is_text(name: str) -> bool:
+    group, _, key = name.partition(".")
+    fields: Mapping[str, Any] = Settings.model_fields
+    if key and group in fields:
+        fields = fields[group].annotation.model_fields
+    field = fields.get(key or group)
+    return field is not None and field.annotation is str
+
+
 def _parse_override(text: str) -> dict[str, Any]:
     name, equals, value = text.partition("=")
     if not equals or not name.strip():
@@ -417,6 +487,10 @@ def _parse_override(text: str) -> dict[str, Any]:
     try:
         parsed: Any = yaml.safe_load(value)
     except yaml.YAMLError:
+        parsed = value
+    quoted = len(value) > 1 and value[0] == value[-1] and value[0] in "'\""
+    if _is_text(name.strip()) and not quoted:
+        # A path may hold what YAML takes for a comment or a number.
         parsed = value
     for part in reversed(name.strip().split(".")):
         parsed = {part: parsed}

@@ -119,3 +119,9 @@ def test_folders_that_cannot_be_used_are_named(photographs: Path, text: str, pro
         open_folder(photographs.parent, text)
     assert "source.folder" in caught.value.problem
     assert "source.folder=PATH" in caught.value.mend
+
+
+def test_a_link_to_itself_is_passed_over(photographs: Path) -> None:
+    before = open_folder(photographs.parent, str(photographs)).skipped
+    (photographs / "loop.jpg").symlink_to("loop.jpg")
+    assert open_folder(photographs.parent, str(photographs)).skipped == before + 1

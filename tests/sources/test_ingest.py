@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 from skimage import data
 
-from chromaflow.errors import DataError
+from chromaflow.errors import DataError, ServerError
 from chromaflow.files import digest_of_folder
 from chromaflow.project import Project
 from chromaflow.settings import Settings
@@ -248,7 +248,7 @@ def test_two_ingests_at_once(checkout: Project, folder: Path) -> None:
     checkout.state.mkdir()
     with (checkout.state / "ingest.lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
-        with pytest.raises(DataError, match="another ingest"):
+        with pytest.raises(ServerError, match="another ingest"):
             ingest(checkout, settings_of(folder))
     assert ingest(checkout, settings_of(folder))["changed"]
 

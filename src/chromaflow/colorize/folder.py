@@ -41,7 +41,7 @@ class Summary:
 
     def fail(self, path: Path, reason: str) -> None:
         """Note a file, or a folder, that could not be colored."""
-        self.failed.append({"file": str(path), "reason": reason})
+        self.failed.append({"file": str(path), "reason": reason.removeprefix(f"{path} ")})
 
 
 def _photographs(folder: Path, target: Path, summary: Summary) -> Iterator[Path]:

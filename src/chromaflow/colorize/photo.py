@@ -39,7 +39,7 @@ def _choose_output(source: Path, target: Path, overwrite: bool) -> Path:
     if source.exists() and existing.samefile(source):
         raise UserError(f"{source} is never overwritten.", "give another name or folder")
     if not (overwrite or (is_folder and is_folder_of_outputs(target, source))):
-        raise UserError(f"{output} exists already.", "remove it, or allow to overwrite it")
+        raise UserError(f"{output} exists already.", "remove it, or add --overwrite")
     return output
 
 

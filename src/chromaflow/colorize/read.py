@@ -120,7 +120,7 @@ def _check_header(path: Path, image: ImageFile, max_pixels: int) -> None:
     if width * height > max_pixels:
         raise DataError(
             f"{path} has {width} × {height} pixels, more than source.max_pixels = {max_pixels}.",
-            "if you trust the file, raise source.max_pixels",
+            f"if you trust the file: --set source.max_pixels={width * height}",
         )
     if max(width, height) > _LONGEST_SIDE:
         raise DataError(f"{path} is {width} × {height}; a side has at most {_LONGEST_SIDE} pixels.")

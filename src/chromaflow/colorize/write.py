@@ -1,5 +1,6 @@
 """A colored photograph to a file: whole or not at all, with the grey one's depth, alpha and DPI."""
 
+import errno
 import io
 import struct
 import zlib
@@ -76,9 +77,9 @@ def write_photo(path: Path, photo: Photo, strips: Iterable[tuple[int, Levels]]) 
     except OSError as error:
         if error.errno is None:
             raise DataError(f"{path} cannot be written as {name}: {error}.") from None
-        raise StorageError(
-            f"{path} cannot be written: {error.strerror}.", "make room, or choose another folder"
-        ) from None
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+        mend = "make room, or choose another folder" if full else "choose another folder: --output"
+        raise StorageError(f"{path} cannot be written: {error.strerror}.", mend) from None
     except (ValueError, cv2.error) as error:
         raise DataError(f"{path} cannot be written as {name}: {error}.") from None
 

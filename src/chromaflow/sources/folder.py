@@ -56,7 +56,10 @@ class Folder:
             ) from None
         if not self._names:
             kinds = " ".join(sorted(EXTENSIONS))
-            raise DataError(f"{self._name} holds no image ({kinds}).", self.mend)
+            raise DataError(
+                f"{self._name} holds no image ({kinds}); links to other folders are passed over.",
+                self.mend,
+            )
         self._names = self._choose(self._names, settings)
 
     def _text(self, settings: Settings) -> str:
@@ -93,9 +96,12 @@ class Folder:
     def _is_photograph(self, path: Path) -> bool:
         if path.name.startswith(".") or path.suffix.lower() not in EXTENSIONS:
             return False
-        if path.is_symlink() and not path.resolve().is_relative_to(self._root):
+        try:
+            inside = not path.is_symlink() or path.resolve().is_relative_to(self._root)
+            return inside and path.is_file()
+        # A link that leads to itself; newer releases of Python raise OSError.
+        except (RuntimeError, OSError):
             return False
-        return path.is_file()
 
     @property
     def total(self) -> int:

@@ -8,7 +8,6 @@ a shard's worth at a time.
 """
 
 import contextlib
-import fcntl
 import hashlib
 import itertools
 import json
@@ -143,20 +142,6 @@ def _read(record: Record, failure: str) -> tuple[bytes, str | None]:
         return record.read(), None
     except UnreadableError as reason:
         return b"", str(reason)
-
-
-@contextlib.contextmanager
-def _alone(project: Project) -> Iterator[None]:
-    """Hold the lock that only one ingest of a checkout can have; a killed process loses it."""
-    project.state.mkdir(parents=True, exist_ok=True)
-    with (project.state / "ingest.lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise DataError(
-                f"another ingest is at work in {project.root}.", "wait until it has ended"
-            ) from None
-        yield
 
 
 def _staging_folders(raw: Path) -> list[Path]:
@@ -326,9 +311,10 @@ def ingest(
         no images), `shards`. An image whose bytes changed is neither added nor removed.
 
     Raises:
-        DataError: The source cannot be used, another ingest is at work, or the disk is full.
+        DataError: The source cannot be used, or the disk is full.
+        ServerError: Another ingest is at work.
     """
-    with _alone(project):
+    with project.alone("ingest"):
         sources = _open_sources(project, settings)
         try:
             return _renew(project, settings, sources, progress)

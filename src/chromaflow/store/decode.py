@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import warnings
 from collections.abc import Iterator
 
 import cv2
@@ -40,11 +41,16 @@ def versions() -> list[str]:
 
 @contextlib.contextmanager
 def own_pixel_limit() -> Iterator[None]:
-    """Let `source.max_pixels` decide about large pictures while the block runs, not Pillow."""
+    """Let `source.max_pixels` decide about large pictures while the block runs, not Pillow.
+
+    Pillow's warnings, such as of broken EXIF data, name no file, so they are left out.
+    """
     before = Image.MAX_IMAGE_PIXELS
     Image.MAX_IMAGE_PIXELS = None
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
     finally:
         Image.MAX_IMAGE_PIXELS = before
 

@@ -102,7 +102,8 @@ def preprocess(
         return _write(project, settings, groups, progress)
     except OSError as error:
         full = error.errno in {errno.ENOSPC, errno.EDQUOT}
-        reason = "its disk is full" if full else f"{error.filename}: {error.strerror}"
+        where = error.filename or "a shard"
+        reason = "its disk is full" if full else f"{where}: {error.strerror}"
         raise UserError(
             f"{project.lab} cannot be written: {reason}.",
             "mend that and run chromaflow preprocess: finished shards are kept",

@@ -1,7 +1,6 @@
 """The one way to MLflow: which address, a first use that cannot race, errors told in a sentence."""
 
 import contextlib
-import fcntl
 import logging
 import os
 import re
@@ -51,27 +50,6 @@ def public_address(uri: str) -> str:
     return re.sub(r"(?<=://)[^/@]*@", "", uri)
 
 
-@contextlib.contextmanager
-def state_lock(project: Project, name: str) -> Iterator[None]:
-    """Hold a lock of this checkout; a process that is killed lets go of it.
-
-    Raises:
-        ServerError: `.chromaflow` cannot be written.
-    """
-    path = project.state / f"{name}.lock"
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        file = path.open("a")
-    except OSError as error:
-        raise ServerError(
-            f"{path} cannot be written: {error.strerror}.",
-            f"make {project.state} a folder that you may write, or give tracking.uri a server",
-        ) from None
-    with file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-
-
 def require_server(uri: str) -> None:
     """Make sure within seconds that an MLflow server answers; databases pass.
 
@@ -102,6 +80,8 @@ def _quiet_mlflow() -> None:
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     logging.getLogger("alembic").setLevel(logging.WARNING)
+    # It logs whole tracebacks of errors that are told here in a sentence.
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
 
 
 def connect(project: Project, settings: Settings) -> "MlflowClient":
@@ -129,7 +109,7 @@ def _first_use(project: Project, uri: str) -> Iterator[None]:
     if is_server(uri):
         yield
         return
-    with state_lock(project, "mlflow"):
+    with project.alone("mlflow", wait=True):
         path = sqlite_path(uri)
         if path is not None and not path.exists():
             _make_database(path)

@@ -13,7 +13,7 @@ from chromaflow.errors import ModelError
 from chromaflow.project import Project
 from chromaflow.settings import Settings
 from chromaflow.tracking import ledger
-from chromaflow.tracking.client import connect, state_lock, told, tracking_uri
+from chromaflow.tracking.client import connect, told, tracking_uri
 from chromaflow.tracking.glance import ALIAS, Version, champion, version_of
 from chromaflow.tracking.lineage import git_commit
 from chromaflow.tracking.registry import candidate_digest, read_metrics, verified_folder
@@ -52,7 +52,7 @@ def promote(project: Project, settings: Settings) -> dict[str, Any]:
         ServerError: MLflow does not answer.
     """
     digest = candidate_digest(project)
-    with state_lock(project, "registry"):
+    with project.alone("registry", wait=True):
         candidate = version_of(project, settings, digest)
         if candidate is None:
             name = settings.tracking.model

@@ -19,7 +19,6 @@ from chromaflow.tracking.client import (
     connect,
     experiment_id,
     first_line,
-    state_lock,
     told,
     tracking_uri,
 )
@@ -62,7 +61,7 @@ def register(project: Project, settings: Settings) -> dict[str, Any]:
         ServerError: MLflow does not answer.
     """
     digest = candidate_digest(project)
-    with state_lock(project, "registry"):
+    with project.alone("registry", wait=True):
         version = version_of(project, settings, digest)
         created = version is None
         if version is None:

@@ -5,7 +5,6 @@ is tracked there.
 """
 
 import contextlib
-import os
 import time
 import warnings
 from collections.abc import Iterator, Mapping
@@ -28,6 +27,7 @@ from chromaflow.tracking import lineage
 from chromaflow.tracking.client import connect, experiment_id, told, tracking_uri
 from chromaflow.tracking.datasets import dataset_inputs
 from chromaflow.tracking.metric_logger import MetricLogger
+from chromaflow.tracking.tracked import is_first_rank
 from chromaflow.training.callbacks import Pictures, Show
 from chromaflow.training.train import fingerprint
 
@@ -67,7 +67,7 @@ def training_run(project: Project, settings: Settings) -> Iterator[TrainingRun]:
         ServerError: MLflow does not answer when the training starts.
         DataError: There are no shards to train on.
     """
-    if (os.environ.get("RANK") or os.environ.get("LOCAL_RANK") or "0") != "0":
+    if not is_first_rank():
         yield TrainingRun()
         return
     client = connect(project, settings)

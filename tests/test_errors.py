@@ -1,0 +1,56 @@
+import errno
+import warnings
+
+import pytest
+
+from chromaflow.errors import ChromaflowWarning, DataError, ServerError, run_told
+
+
+def fails_with(error):
+    def function():
+        raise error
+
+    return function
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "told"),
+    [
+        (
+            DataError("photo.jpg is broken.", "remove it"),
+            2,
+            "error: photo.jpg is broken.\n  → remove",
+        ),
+        (ServerError("no server answers."), 75, "error: no server answers."),
+        (OSError(errno.ENOSPC, "full", "shard.tar"), 2, "the disk is full while writing shard.tar"),
+        (OSError(errno.EFBIG, "large"), 2, "the disk is full while writing a file"),
+        (PermissionError(errno.EACCES, "denied", "data"), 2, "no permission for data"),
+        (KeyboardInterrupt(), 130, "interrupted; the same command goes on"),
+    ],
+)
+def test_what_a_user_can_mend_is_told_without_a_traceback(error, code, told, capsys):
+    with pytest.raises(SystemExit) as ended:
+        run_told(fails_with(error))
+    assert ended.value.code == code
+    assert told in capsys.readouterr().err
+
+
+def test_a_defect_keeps_its_traceback():
+    for error in (ValueError("a defect"), OSError(errno.EIO, "broken disk")):
+        with pytest.raises(type(error)):
+            run_told(fails_with(error))
+
+
+def test_a_warning_is_a_sentence(capsys, monkeypatch):
+    monkeypatch.setattr(warnings, "showwarning", warnings.showwarning)
+
+    def warn():
+        warnings.warn("the record has a gap", ChromaflowWarning, stacklevel=1)
+        warnings.warn("of a library", UserWarning, stacklevel=1)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        run_told(warn)
+    first, *rest = capsys.readouterr().err.splitlines()
+    assert first == "warning: the record has a gap"
+    assert "test_errors.py" in rest[0]
