@@ -1,72 +1,22 @@
-"""Typed settings, read from `params.yaml`; the only place that knows a default."""
+"""Every setting: its name, unit, default and meaning; the only place that knows a default."""
 
-import difflib
-import math
 import re
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
+from typing import Literal
 
-import yaml
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ByteSize,
-    ConfigDict,
-    Field,
-    ValidationError,
-    field_validator,
-    model_validator,
-)
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from chromaflow import files
-from chromaflow.errors import SettingsError
-from chromaflow.project import Project
-
-_SECONDS = {"s": 1.0, "min": 60.0, "h": 3600.0}
+from chromaflow.settings.quantities import Bytes, Part, Port, Seconds, Server, Share
 
 
-def _parse_duration(value: object) -> object:
-    if not isinstance(value, str):
-        raise ValueError("a duration needs a unit, such as '30s', '5min' or '1h'")
-    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([a-zA-Z]*)\s*", value)
-    if match is None:
-        raise ValueError(f"'{value}' is no duration; write it like '30s', '5min' or '1h'")
-    number, unit = match.groups()
-    if unit not in _SECONDS:
-        raise ValueError(f"unknown unit of time '{unit}'; the units are s, min and h")
-    return float(number) * _SECONDS[unit]
+class Group(BaseModel):
+    """Settings that belong together; unknown keys and wrong types are refused."""
 
-
-def _parse_size(value: object) -> object:
-    if not isinstance(value, str) or value.strip().isdigit():
-        raise ValueError("a size needs a unit, such as '64MiB' or '500kB'")
-    try:
-        size = ByteSize._validate(value, None)  # type: ignore[arg-type]
-    except Exception as error:
-        raise ValueError(
-            f"'{value}' is no size; write it like '64MiB' or '500kB' (kB, MB, GB, KiB, MiB, GiB)"
-        ) from error
-    if not size:
-        raise ValueError("a size must be above zero")
-    # An integer of its own kind is refused where an integer is asked for.
-    return int(size)
-
-
-Seconds = Annotated[float, BeforeValidator(_parse_duration)]
-Bytes = Annotated[int, BeforeValidator(_parse_size)]
-Share = Annotated[float, Field(ge=0, lt=1)]
-Port = Annotated[int, Field(ge=1, le=65535)]
-
-
-class _Group(BaseModel):
     model_config = ConfigDict(
         extra="forbid", frozen=True, protected_namespaces=(), strict=True, allow_inf_nan=False
     )
 
 
-class Source(_Group):
+class Source(Group):
     """Where the images come from."""
 
     name: Literal[
@@ -115,7 +65,7 @@ class Source(_Group):
     )
 
 
-class Download(_Group):
+class Download(Group):
     """How files come from servers; nothing here changes their bytes, so no stage depends on it."""
 
     connections: int = Field(32, ge=1, le=256, description="at once, over all hosts")
@@ -144,7 +94,7 @@ class Download(_Group):
     mirrors: dict[str, str] = Field({}, description="start of an address: what replaces it")
 
 
-class Quality(_Group):
+class Quality(Group):
     """What an image must be to enter training; the rest goes to quarantine with its reasons."""
 
     min_side: int = Field(64, ge=1, description="shorter side, pixels")
@@ -185,17 +135,7 @@ class Quality(_Group):
     )
 
 
-def _parse_part(value: object) -> object:
-    whole = isinstance(value, int) and not isinstance(value, bool)
-    if not (isinstance(value, float) or whole) or (isinstance(value, float) and not value < 1):
-        raise ValueError("a split's size is a count such as 500 or a share such as 0.1, below 1")
-    return value
-
-
-Part = Annotated[int | float, BeforeValidator(_parse_part), Field(ge=0)]
-
-
-class Split(_Group):
+class Split(Group):
     """Which image trains and which one judges; near-duplicates always go together."""
 
     train: Part = Field(0, description="images that train: a count, a share, or 0 for all others")
@@ -206,19 +146,20 @@ class Split(_Group):
 
     @model_validator(mode="after")
     def _leave_some_to_train(self) -> "Split":
-        if self.validation + self.test >= 1:
+        shares = [part for part in (self.validation, self.test) if part < 1]
+        if sum(shares) >= 1:
             raise ValueError("split.validation and split.test leave nothing to train")
         return self
 
 
-class Preprocess(_Group):
+class Preprocess(Group):
     """How photographs become Lab shards."""
 
     size: int = Field(256, ge=32, description="shorter side of a stored image, pixels")
     shard_size: Bytes = Field("16MiB", validate_default=True, description="largest Lab shard")
 
 
-class Model(_Group):
+class Model(Group):
     """The network and the codebook."""
 
     network: str = Field("efficientnet_lite0", description="a network of chromaflow.models")
@@ -230,7 +171,7 @@ class Model(_Group):
     )
 
 
-class Training(_Group):
+class Training(Group):
     """How the network learns; whatever is here may change the weights."""
 
     loss: str = Field("cross_entropy", description="a loss of chromaflow.training.losses")
@@ -273,7 +214,7 @@ class Training(_Group):
     compile: bool = Field(False, description="torch.compile the network")
 
 
-class Runtime(_Group):
+class Runtime(Group):
     """How this machine works; nothing here changes a result, so no stage depends on it."""
 
     checkpoint_every: Seconds = Field("30s", validate_default=True, description="while training")
@@ -287,14 +228,14 @@ class Runtime(_Group):
     pictures_every: int = Field(250, ge=1, description="steps between picture grids in MLflow")
 
 
-class Evaluation(_Group):
+class Evaluation(Group):
     """How the held-out images judge a model."""
 
     size: int = Field(256, ge=32, description="every image is squeezed to this side, pixels")
     pictures: int = Field(12, ge=0, description="held-out images to show")
 
 
-class Promotion(_Group):
+class Promotion(Group):
     """When a model takes the champion's place."""
 
     metric: Literal["auc_rebalanced", "auc", "psnr", "delta_e_2000"] = Field(
@@ -309,7 +250,7 @@ class Promotion(_Group):
     resamples: int = Field(10_000, ge=100, description="of the bootstrap")
 
 
-class Tracking(_Group):
+class Tracking(Group):
     """Where experiments and models are recorded."""
 
     uri: str = Field("", description="address of MLflow; empty: sqlite in .chromaflow")
@@ -328,26 +269,14 @@ class Tracking(_Group):
         return value
 
 
-def _parse_server(value: object) -> object:
-    if isinstance(value, str) and value:
-        parts = urlsplit(value)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError("the address of a server begins with http:// or https://")
-        if "@" in parts.netloc or parts.query or parts.fragment:
-            raise ValueError("an address without password or key; OPENLINEAGE_API_KEY holds a key")
-    return value
-
-
-class Lineage(_Group):
+class Lineage(Group):
     """Whom to tell, by OpenLineage, where each snapshot came from."""
 
-    url: Annotated[str, BeforeValidator(_parse_server)] = Field(
-        "", description="address of a lineage server; empty sends nothing"
-    )
+    url: Server = Field("", description="address of a lineage server; empty sends nothing")
     namespace: str = Field("chromaflow", min_length=1, description="of its jobs and data sets")
 
 
-class Servers(_Group):
+class Servers(Group):
     """The local servers of `chromaflow up`."""
 
     host: str = Field("127.0.0.1", description="address to bind; others than loopback are public")
@@ -362,14 +291,14 @@ class Servers(_Group):
         return self
 
 
-class Flow(_Group):
+class Flow(Group):
     """How the flow treats what may pass by itself, such as a lock or a server that restarts."""
 
     retries: int = Field(2, ge=0, description="of a step that is not training")
     retry_delay: Seconds = Field("5s", validate_default=True, description="before the first retry")
 
 
-class Settings(_Group):
+class Settings(Group):
     """Everything that can be set, in the order of `params.yaml`."""
 
     seed: int = Field(17, ge=0, lt=2**32, description="of every random number")
@@ -387,203 +316,3 @@ class Settings(_Group):
     runtime: Runtime = Runtime()
     servers: Servers = Servers()
     flow: Flow = Flow()
-
-
-def _known_keys(location: Sequence[str | int]) -> list[str]:
-    group: Any = Settings
-    for name in location:
-        group = group.model_fields[str(name)].annotation
-    return list(group.model_fields)
-
-
-def _describe(error: Mapping[str, Any]) -> str:
-    location = list(error["loc"])
-    name = ".".join(str(part) for part in location)
-    if error["type"] == "extra_forbidden":
-        keys = _known_keys(location[:-1])
-        near = difflib.get_close_matches(str(location[-1]), keys, n=3, cutoff=0.5) or keys
-        prefix = "".join(f"{part}." for part in location[:-1])
-        return f"unknown setting {name}; did you mean {', '.join(prefix + key for key in near)}?"
-    message = str(error["msg"]).removeprefix("Value error, ")
-    if error["type"] == "model_type":
-        return f"{name} = {error['input']!r}: it is a group, and takes settings by name"
-    # A rule about several settings names them itself.
-    return (
-        message if isinstance(error["input"], dict) else f"{name} = {error['input']!r}: {message}"
-    )
-
-
-def _without_secrets(text: str) -> str:
-    """A text whose addresses have lost what may be a password or a key."""
-    return re.sub(r"(://)[^/@\s]*@|(://[^?#\s]*)[?#][^\s'\"]*", r"\1\2", text)
-
-
-def _build(values: Mapping[str, Any], origin: str) -> Settings:
-    try:
-        return Settings.model_validate(values)
-    except ValidationError as error:
-        lines = "\n  ".join(_describe(item) for item in error.errors())
-        problem = _without_secrets(f"{origin}:\n  {lines}")
-        raise SettingsError(problem, "chromaflow settings shows them all") from None
-
-
-class _UniqueKeys(yaml.SafeLoader):
-    """YAML in which a key stands once: of two, the first would be lost without a word."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        mapping = super().construct_mapping(node, deep)
-        seen: set[Any] = set()
-        for key, _ in node.value:
-            if key.value in seen:
-                raise yaml.constructor.ConstructorError(
-                    problem=f"{key.value} stands there twice", problem_mark=key.start_mark
-                )
-            seen.add(key.value)
-        return mapping
-
-
-def _read_yaml(path: Path) -> dict[str, Any]:
-    mend = f"git diff {path.name} shows what changed; chromaflow settings shows every setting"
-    try:
-        values = yaml.load(path.read_text(encoding="utf-8"), _UniqueKeys)  # noqa: S506 (it is safe)
-    except OSError as error:
-        raise SettingsError(f"{path} cannot be read: {error.strerror}.", mend) from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{path} is not valid YAML: {error}", mend) from None
-    if values is None:
-        return {}
-    if not isinstance(values, dict):
-        kind = type(values).__name__
-        raise SettingsError(f"{path} must hold settings by name, not a {kind}.", mend)
-    # A group without a setting keeps its defaults.
-    return {key: {} if value is None else value for key, value in values.items()}
-
-
-def _merge(base: dict[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    merged = dict(base)
-    for key, value in over.items():
-        old = merged.get(key)
-        merged[key] = (
-            _merge(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
-        )
-    return merged
-
-
-def _is_text(name: str) -> bool:
-    group, _, key = name.partition(".")
-    fields: Mapping[str, Any] = Settings.model_fields
-    if key and group in fields:
-        fields = fields[group].annotation.model_fields
-    field = fields.get(key or group)
-    return field is not None and field.annotation is str
-
-
-def _parse_override(text: str) -> dict[str, Any]:
-    name, equals, value = text.partition("=")
-    if not equals or not name.strip():
-        raise SettingsError(
-            f"--set {text}: write it as group.name=value", "--set training.steps=500"
-        )
-    try:
-        parsed: Any = yaml.safe_load(value)
-    except yaml.YAMLError:
-        parsed = value
-    quoted = len(value) > 1 and value[0] == value[-1] and value[0] in "'\""
-    if _is_text(name.strip()) and not quoted:
-        # A path may hold what YAML takes for a comment or a number.
-        parsed = value
-    for part in reversed(name.strip().split(".")):
-        parsed = {part: parsed}
-    return dict(parsed)
-
-
-def preset_names(project: Project) -> list[str]:
-    """Names of the presets in `configs/`."""
-    return sorted(path.stem for path in project.configs.glob("*.yaml"))
-
-
-def load(project: Project, preset: str = "", overrides: Sequence[str] = ()) -> Settings:
-    """Settings of `params.yaml`, or of a preset over the defaults, then the overrides.
-
-    Args:
-        project: The checkout.
-        preset: Name of a file in `configs/`; it starts from the defaults, not from `params.yaml`.
-        overrides: Texts `group.name=value`, the value in YAML.
-
-    Raises:
-        SettingsError: A file, preset, key, value or unit that is not known, by name.
-    """
-    if preset:
-        path = project.configs / f"{preset}.yaml"
-        if preset not in preset_names(project):
-            names = preset_names(project)
-            near = difflib.get_close_matches(preset, names, n=3, cutoff=0.4) or names
-            raise SettingsError(
-                f"unknown preset {preset}; did you mean {', '.join(near)}?", f"ls {project.configs}"
-            )
-    else:
-        path = project.params
-    origin = str(path.relative_to(project.root)) if path.is_relative_to(project.root) else str(path)
-    values = _read_yaml(path)
-    _build(values, origin)
-    for text in overrides:
-        values = _merge(values, _parse_override(text))
-    return _build(values, " ".join(f"--set {text}" for text in overrides) or origin)
-
-
-def _scalar(value: Any) -> str:
-    if isinstance(value, str) and not re.fullmatch(r"[A-Za-z][\w./ -]*\w", value, re.ASCII):
-        return yaml.safe_dump(value, default_style='"', width=math.inf).strip()
-    text = yaml.safe_dump(value, default_flow_style=True, width=math.inf)
-    return text.removesuffix("\n...\n").strip()
-
-
-def render(settings: Settings) -> str:
-    """The text of a `params.yaml` that holds every setting with what it means."""
-    lines = [
-        "# Every setting of this checkout. Edit the values; the comments are written anew whenever",
-        "# `chromaflow retrain` is given a preset or --set.",
-        "",
-    ]
-    for name, field in Settings.model_fields.items():
-        value = getattr(settings, name)
-        if not isinstance(value, _Group):
-            lines += [f"{name}: {_scalar(value)}  # {field.description}", ""]
-            continue
-        lines += [f"# {(type(value).__doc__ or '').strip()}", f"{name}:"]
-        for key, inner in type(value).model_fields.items():
-            text = _write_quantity(getattr(value, key), inner.metadata)
-            lines.append(f"  {key}: {text}  # {inner.description}")
-        lines.append("")
-    return "\n".join(lines[:-1]) + "\n"
-
-
-def _write_quantity(value: Any, metadata: Sequence[Any]) -> str:
-    parsers = {item.func for item in metadata if isinstance(item, BeforeValidator)}
-    if _parse_duration in parsers:
-        return f"{value:f}".rstrip("0").rstrip(".") + "s"
-    if _parse_size in parsers:
-        for unit, factor in (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
-            if value % factor == 0:
-                return f"{value // factor}{unit}"
-        return f"{value}B"
-    return _scalar(value)
-
-
-def changed(old: Settings, new: Settings) -> list[tuple[str, Any, Any]]:
-    """Names, old and new values of the settings that differ, in the order of `params.yaml`."""
-    rows: list[tuple[str, Any, Any]] = []
-    for name in Settings.model_fields:
-        before, after = getattr(old, name), getattr(new, name)
-        if not isinstance(before, _Group):
-            rows += [(name, before, after)] if before != after else []
-            continue
-        for key in type(before).model_fields:
-            pair = getattr(before, key), getattr(after, key)
-            rows += [(f"{name}.{key}", *pair)] if pair[0] != pair[1] else []
-    return rows
-
-
-def save(project: Project, settings: Settings) -> None:
-    """Write `params.yaml`, atomically, so that DVC and the next command see these settings."""
-    files.write_text(project.params, render(settings))
