@@ -109,7 +109,7 @@ def with_curl(base: str, count: int, folder: Path) -> None:
 
 def with_chromaflow(base: str, count: int, folder: Path) -> Report:
     items = [Download(f"{base}/{n}.jpg", folder / f"{n}.jpg") for n in range(count)]
-    return download(items, Policy.model_validate({"reserve": "0B"}), cache=folder)
+    return download(items, Policy.model_validate({"reserve": "1B"}), cache=folder)
 
 
 def rate(way: Callable[[str, int, Path], object], base: str, count: int, room: Path) -> float:

@@ -31,7 +31,7 @@ CUT = 300_000
 
 
 def policy(**values: object) -> Policy:
-    fast = {"reserve": "0B", "retry_delay": "0.01s", "stall_timeout": "0.3s"}
+    fast = {"reserve": "1B", "retry_delay": "0.01s", "stall_timeout": "0.3s"}
     return Policy.model_validate(fast | values)
 
 

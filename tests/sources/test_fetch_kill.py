@@ -36,7 +36,7 @@ print(json.dumps([row.state for row in report.rows]))
 
 
 def begin(cache: Path, items: list, **values: object) -> subprocess.Popen:
-    settings = {"reserve": "0B", "retry_delay": "0.01s"} | values
+    settings = {"reserve": "1B", "retry_delay": "0.01s"} | values
     given = json.dumps({"cache": str(cache), "items": items, "policy": settings})
     command = [sys.executable, "-c", SCRIPT, given]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
