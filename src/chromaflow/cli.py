@@ -77,7 +77,12 @@ def ingest(preset: PresetOption = "", set_: SetOption = None, json: JsonOption =
     result |= {"fetched": fetched, "recorded": dvc.record_snapshot(project)}
     result["snapshot"] = dvc.snapshot_digest(project)
     state = "changed" if result["recorded"] else "unchanged"
-    _print(result, json, f"data/raw: {result['images']} images, {state}, {result['snapshot']}")
+    line = f"data/raw: {result['images']} images, {state}, {result['snapshot']}"
+    if result["undecodable"]:
+        line += f"\n{result['undecodable']} of them cannot be read; chromaflow validate tells why"
+    if result["removed"]:
+        line += f"\n{result['removed']} of the last snapshot are no longer there"
+    _print(result, json, line)
 
 
 @app.command(rich_help_panel=STEPS)

@@ -141,7 +141,7 @@ class Project:
     @property
     def quality_record(self) -> Path:
         """How the chroma of the last accepted snapshot was distributed."""
-        return self.root / "quality.json"
+        return self.root / "reports" / "validation" / "quality.json"
 
     @property
     def page(self) -> Path:

@@ -9,7 +9,7 @@ from chromaflow.quality.splits import assign_splits, check_splits, position
 from chromaflow.settings import Split
 
 GROUPS = st.lists(st.integers(0, 40).map(lambda number: f"{number:016x}"), max_size=80)
-SHARE = st.floats(0, 0.5, allow_nan=False)
+SHARE = st.floats(0, 0.49, allow_nan=False)
 
 
 @given(GROUPS, SHARE, SHARE, st.integers(0, 60), st.text(max_size=8))

@@ -3,44 +3,32 @@
 import hashlib
 import io
 import json
+import sys
 import threading
 import zipfile
 from collections import Counter
-from functools import lru_cache
+from collections.abc import Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from PIL import Image
-from skimage import data
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
-@lru_cache(maxsize=1)
-def _photographs() -> list:
-    return [data.coffee(), data.astronaut(), data.chelsea(), data.rocket()]
-
-
-@lru_cache(maxsize=4096)
-def photograph(index: int, size: int = 72) -> bytes:
-    """A JPEG file: a piece of one of scikit-image's photographs, another one for each index."""
-    image = _photographs()[index % 4]
-    rows, columns = image.shape[0] - size, image.shape[1] - size
-    y, x = (37 * (index // 4)) % rows, (53 * (index // 4)) % columns
-    buffer = io.BytesIO()
-    Image.fromarray(image[y : y + size, x : x + size]).save(buffer, "JPEG", quality=90)
-    return buffer.getvalue()
-
-
 class Host:
-    """A running server: `files` by path, `asked` counts the requests, `tokens` what they bore."""
+    """A running server.
+
+    `files` by path, `asked` counts the requests, `tokens` holds what they bore. Files whose path
+    holds a text of `gated` are given only to requests that bear one of `welcome`.
+    """
 
     def __init__(self) -> None:
         self.files: dict[str, bytes] = {}
         self.gated: set[str] = set()
+        self.welcome: set[str] = set()
         self.down = False
         self.asked: Counter = Counter()
         self.sent = 0
@@ -73,7 +61,8 @@ class Host:
                 host.tokens.add(self.headers.get("Authorization"))
                 if host.down:
                     return self._send(503, b"", {})
-                if any(name in path for name in host.gated) and "/resolve/" in path:
+                refused = self.headers.get("Authorization") not in host.welcome
+                if refused and "/resolve/" in path and any(name in path for name in host.gated):
                     return self._send(403, b"gated", {"X-Error-Code": "GatedRepo"})
                 if "/resolve/" in path and not path.startswith("/store/"):
                     # The real hub sends to where the files are.
@@ -107,17 +96,11 @@ class Host:
         return Handler
 
 
-def cvcl(host: Host, counts: dict[str, int]) -> str:
-    """The address of an archive like CVCL's, with so many photographs of each category."""
-    buffer = io.BytesIO()
-    index = 0
-    with zipfile.ZipFile(buffer, "w") as archive:
-        for category, count in counts.items():
-            for number in range(count):
-                archive.writestr(f"scenes/{category}_land{number}.jpg", photograph(index))
-                index += 1
-    host.files["/scenes.zip"] = buffer.getvalue()
-    return f"{host.address}/scenes.zip"
+def cvcl(host: Host, archive: bytes) -> str:
+    """The address of CVCL's archive."""
+    path = "/torralba/code/spatialenvelope/spatial_envelope_256x256_static_8outdoorcategories.zip"
+    host.files[path] = archive
+    return host.address + path
 
 
 def coco_annotations(images: int) -> dict:
@@ -125,7 +108,11 @@ def coco_annotations(images: int) -> dict:
     return {
         "info": {"description": "COCO 2017 Dataset"},
         "licenses": [
-            {"id": 1, "name": "Attribution License", "url": "http://creativecommons.org/by/2.0/"},
+            {
+                "id": 1,
+                "name": "Attribution License",
+                "url": "http://creativecommons.org/licenses/by/2.0/",
+            },
             {"id": 4, "name": "No known restrictions", "url": ""},
         ],
         "images": [
@@ -159,26 +146,26 @@ def coco_annotations(images: int) -> dict:
     }
 
 
-def coco(host: Host, images: int, subset: str = "train2017") -> str:
+def coco(host: Host, photographs: Sequence[bytes], subset: str = "train2017") -> str:
     """The address of a host like COCO's."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-        text = json.dumps(coco_annotations(images))
+        text = json.dumps(coco_annotations(len(photographs)))
         archive.writestr(f"annotations/instances_{subset}.json", text)
         archive.writestr("annotations/captions_train2017.json", "{}")
     host.files["/annotations/annotations_trainval2017.zip"] = buffer.getvalue()
-    for number in range(images):
-        host.files[f"/{subset}/{number:012d}.jpg"] = photograph(number)
+    for number, photograph in enumerate(photographs):
+        host.files[f"/{subset}/{number:012d}.jpg"] = photograph
     return host.address
 
 
-def unsplash(host: Host, images: int, extension: str = "tsv000") -> str:
+def unsplash(host: Host, photographs: Sequence[bytes], extension: str = "tsv000") -> str:
     """The address of an archive like that of Unsplash's Lite set."""
     mark = "\t" if extension.startswith("tsv") else ","
     lines = [mark.join(["photo_id", "photo_url", "photo_image_url", "photo_description"])]
-    for number in range(images):
+    for number, photograph in enumerate(photographs):
         path = f"/photo-{number}"
-        host.files[path] = photograph(number)
+        host.files[path] = photograph
         row = [
             f"id{number}",
             "https://unsplash.com/x",
@@ -240,3 +227,58 @@ def hub(
     for name, content in files.items():
         host.files[f"/datasets/{repository}/resolve/{COMMIT}/{name}"] = content
     return host.address
+
+
+def imagenet(
+    host: Host,
+    photographs: Sequence[tuple[str, bytes]],
+    names: Sequence[str],
+    repository: str = "ILSVRC/imagenet-1k",
+    revision: str = "main",
+) -> str:
+    """The address of a hub with ImageNet in Parquet files of up to 50 images.
+
+    Args:
+        host: The server.
+        photographs: Category and bytes of each.
+        names: What the hub calls the classes, in the order of their numbers.
+        repository: The data set's name.
+        revision: A name of its commit.
+    """
+    numbers = {name: number for number, name in enumerate(names)}
+    rows = [
+        {"image": {"bytes": content, "path": None}, "label": numbers[wnid]}
+        for wnid, content in photographs
+    ]
+    parts = [rows[at : at + 50] for at in range(0, len(rows), 50)]
+    files = {
+        f"data/train-{n:05d}-of-{len(parts):05d}.parquet": parquet(part, list(names), 10)
+        for n, part in enumerate(parts)
+    }
+    return hub(host, repository, files, "other", revision)
+
+
+def main() -> None:
+    """Serve every set until Ctrl-C, to try presets by hand: print one `source.address` a line."""
+    from chromaflow.sources import wordnet
+    from tests.sources import photographs
+
+    names, pictures = wordnet.categories(), photographs.imagenet()
+    with Host() as host:
+        host.gated.add("imagenet-1k")
+        host.welcome.add("Bearer hf_test")
+        mini = ("timm/mini-imagenet", "bd8779f9d33c061ea6e75fdd3bce4e43dd679060")
+        lines = [
+            f"cvcl {cvcl(host, photographs.cvcl())}",
+            f"coco {coco(host, photographs.coco())}",
+            f"unsplash {unsplash(host, photographs.coco())}",
+            f"imagenet {imagenet(host, pictures, names)} with HF_TOKEN=hf_test",
+            f"imagenet-mini {imagenet(host, pictures, names, *mini)}",
+        ]
+        sys.stdout.write("\n".join(lines) + "\n")
+        sys.stdout.flush()
+        threading.Event().wait()
+
+
+if __name__ == "__main__":
+    main()

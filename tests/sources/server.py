@@ -21,6 +21,7 @@ class File:
         cut: The connection ends after so many bytes of a body, `cuts` times.
         stall: The server sends so many bytes and then waits for ever, `stalls` times.
         drip: Seconds between single bytes.
+        head_drip: Seconds between single bytes of the head.
         length: A Content-Length that is not true.
         ranges: Whether it knows ranges.
         replacement: Body and validator that take the file's place after the first answer.
@@ -41,6 +42,7 @@ class File:
     stall: int = 0
     stalls: int = 0
     drip: float = 0.0
+    head_drip: float = 0.0
     length: int | None = None
     ranges: bool = True
     replacement: tuple[bytes, str] | None = None
@@ -131,7 +133,11 @@ class Server:
         lines = [f"HTTP/1.1 {status} -", *(f"{k}: {v}" for k, v in more.items())]
         if file.chunked:
             lines.append("Connection: close")
-        writer.write("\r\n".join([*lines, "", ""]).encode())
+        head = "\r\n".join([*lines, "", ""]).encode()
+        for byte in head if file.head_drip else ():
+            writer.write(bytes([byte]))
+            await asyncio.sleep(file.head_drip)
+        writer.write(b"" if file.head_drip else head)
         if file.replacement and status == 200:
             file.body, file.etag = file.replacement
             file.replacement = None

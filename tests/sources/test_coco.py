@@ -11,7 +11,8 @@ from chromaflow.project import Project
 from chromaflow.settings import Settings
 from chromaflow.sources.base import UnreadableError, draw
 from chromaflow.sources.coco import Coco
-from tests.sources.hosts import Host, coco, coco_annotations, photograph
+from tests.sources.hosts import Host, coco, coco_annotations
+from tests.sources.photographs import photograph
 
 
 def open_coco(checkout: Project, **source: object) -> Coco:
@@ -27,12 +28,12 @@ def annotations(tmp_path: Path) -> Path:
 
 
 def test_photographs_by_their_annotations(checkout: Project, host: Host) -> None:
-    source = open_coco(checkout, address=coco(host, 20))
+    source = open_coco(checkout, address=coco(host, [photograph(n) for n in range(20)]))
     found = {record.url: record for record in source.records()}
     assert source.total == len(found) == 20
     record = found["coco:train2017/000000000013.jpg"]
     assert record.label == "dog"  # two dogs and a car
-    assert record.license == "Attribution License (http://creativecommons.org/by/2.0/)"
+    assert record.license == "CC-BY-2.0"
     assert record.download is not None
     assert record.download.address == f"{host.address}/train2017/000000000013.jpg"
     unlabeled = found["coco:train2017/000000000010.jpg"]

@@ -1,6 +1,7 @@
 """The parts of the downloader, each by itself."""
 
 import asyncio
+import contextlib
 import email.utils
 from pathlib import Path
 
@@ -13,9 +14,9 @@ from rich.console import Console
 from chromaflow import console
 from chromaflow.settings import Download as Policy
 from chromaflow.settings import Settings
-from chromaflow.sources.addresses import check_address, host_of, is_private, mirrored, shown
+from chromaflow.sources.addresses import check_address, host_of, mirrored, network, shown
 from chromaflow.sources.fetch import Report
-from chromaflow.sources.outcomes import Outcome, RefusedError, show, size_text
+from chromaflow.sources.outcomes import FileBar, Outcome, RefusedError, show, size_text, time_text
 from chromaflow.sources.partial import fault_of
 from chromaflow.sources.schedule import Host, Job, Schedule
 from chromaflow.sources.transfer import _seconds_to_wait, _validator
@@ -25,29 +26,31 @@ WORDS = st.text("abcdefghijklmnopqrstuvwxyz0123456789", min_size=6, max_size=12)
 
 
 @pytest.mark.parametrize(
-    ("ip", "private"),
+    ("ip", "kind"),
     [
-        ("127.0.0.1", True),
-        ("10.1.2.3", True),
-        ("172.16.0.1", True),
-        ("192.168.1.1", True),
-        ("169.254.169.254", True),
-        ("100.64.0.1", True),
-        ("0.0.0.0", True),  # noqa: S104
-        ("224.0.0.1", True),
-        ("::1", True),
-        ("fe80::1%eth0", True),
-        ("fd00::1", True),
-        ("::ffff:127.0.0.1", True),
-        ("64:ff9b::7f00:1", True),
-        ("2002:7f00:1::", True),
-        ("8.8.8.8", False),
-        ("2001:4860:4860::8888", False),
-        ("64:ff9b::808:808", False),
+        ("127.0.0.1", "loopback"),
+        ("10.1.2.3", "private"),
+        ("172.16.0.1", "private"),
+        ("192.168.1.1", "private"),
+        ("169.254.169.254", "link-local"),
+        ("100.64.0.1", "private"),
+        ("0.0.0.0", "loopback"),  # noqa: S104
+        ("224.0.0.1", "private"),
+        ("::1", "loopback"),
+        ("[::1]", "loopback"),
+        ("::", "loopback"),
+        ("fe80::1%eth0", "link-local"),
+        ("fd00::1", "private"),
+        ("::ffff:127.0.0.1", "loopback"),
+        ("64:ff9b::7f00:1", "loopback"),
+        ("2002:7f00:1::", "loopback"),
+        ("8.8.8.8", "open"),
+        ("2001:4860:4860::8888", "open"),
+        ("64:ff9b::808:808", "open"),
     ],
 )
-def test_private_networks(ip: str, private: bool) -> None:
-    assert is_private(ip) == private
+def test_networks(ip: str, kind: str) -> None:
+    assert network(ip) == kind
 
 
 @given(user=WORDS, password=WORDS, token=WORDS, path=WORDS)
@@ -182,11 +185,52 @@ def test_the_table_shows_ten_reasons_and_counts_the_rest(monkeypatch) -> None:
     recorder = Console(record=True, width=100, quiet=False, file=open("/dev/null", "w"))  # noqa: SIM115, PTH123
     monkeypatch.setattr("chromaflow.sources.outcomes.console", lambda: recorder)
     rows = [Outcome(Path(f"{i}"), "failed", f"[bold]reason {i}") for i in range(14)]
-    show(Report([*rows, Outcome(Path("a"), "resumed", received=3_000_000)], 2.0))
+    show(Report([*rows, Outcome(Path("a"), "resumed", received=3_000_000)], 2.0).summary)
     text = recorder.export_text()
     assert text.count("[bold]reason") == 10
     assert "4 other reasons" in text
     assert "1.5 MB/s" in text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(4.21, "4.2 s"), (200, "3 min 20 s"), (119.7, "2 min 0 s"), (7500, "2 h 5 min")],
+)
+def test_durations_are_readable(seconds: float, text: str) -> None:
+    assert time_text(seconds) == text
+
+
+def test_a_host_that_is_given_up_keeps_nobody_waiting() -> None:
+    async def work() -> int:
+        schedule = Schedule(Policy.model_validate({"host_delay": "1h"}))
+        host = schedule.host("slow")
+        for number in range(50):
+            schedule.add(job(host, number))
+        schedule.done(await schedule.take() or job(host, 0))
+        schedule.give_up(host, "it is down")
+        schedule.pause(host, 3600)
+        count = 0
+        while (taken := await schedule.take()) is not None:
+            schedule.done(taken)
+            count += 1
+        return count
+
+    assert asyncio.run(asyncio.wait_for(work(), 10)) == 49
+
+
+def test_the_bar_of_a_file_shows_where_it_stands() -> None:
+    shown = []
+
+    @contextlib.contextmanager
+    def progress(description: str, total: int | None):
+        shown.append((description, total))
+        yield shown.append
+
+    with FileBar("Fetching a.zip", None, progress) as bar:
+        bar(400, 1000)  # resumed
+        bar(600, 1000)
+        bar(100, 900)  # anew
+    assert shown == [("Fetching a.zip", 1000), 400, 200, -500]
 
 
 def test_no_stage_depends_on_the_group_download() -> None:

@@ -7,7 +7,7 @@ from chromaflow.errors import DataError
 from chromaflow.project import Project
 from chromaflow.settings import Settings
 from chromaflow.sources.ingest import ingest
-from tests.sources.hosts import photograph
+from tests.sources.photographs import photograph
 
 
 @pytest.fixture

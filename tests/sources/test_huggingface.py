@@ -6,7 +6,8 @@ from chromaflow.settings import Settings
 from chromaflow.sources.base import UnreadableError
 from chromaflow.sources.huggingface import HuggingFace
 from chromaflow.sources.ingest import ingest
-from tests.sources.hosts import COMMIT, Host, hub, parquet, photograph
+from tests.sources.hosts import COMMIT, Host, hub, parquet
+from tests.sources.photographs import photograph
 
 NAMES = ["cat", "dog", "cow"]
 REPOSITORY = "owner/pets"

@@ -9,7 +9,8 @@ from chromaflow.project import Project
 from chromaflow.settings import Settings
 from chromaflow.sources.base import Source, UnreadableError
 from chromaflow.sources.imagenet import open_imagenet
-from tests.sources.hosts import COMMIT, Host, hub, parquet, photograph
+from tests.sources.hosts import COMMIT, Host, hub, parquet
+from tests.sources.photographs import photograph
 
 CASTLE, CHURCH, TENCH = "n02980441", "n03028079", "n01440764"
 

@@ -16,7 +16,8 @@ from chromaflow.project import Project
 from chromaflow.settings import Settings
 from chromaflow.sources import fetch
 from chromaflow.sources.ingest import ingest
-from tests.sources.hosts import Host, photograph
+from tests.sources.hosts import Host
+from tests.sources.photographs import photograph
 
 FAST = {"reserve": "1B", "retries": 0, "retry_delay": "0.01s"}
 

@@ -8,6 +8,9 @@ from chromaflow.project import Project
 from chromaflow.settings import Settings
 from chromaflow.sources.unsplash import Unsplash
 from tests.sources.hosts import Host, unsplash
+from tests.sources.photographs import photograph
+
+PIECES = [photograph(number) for number in range(12)]
 
 
 def open_(checkout: Project, **source: object) -> Unsplash:
@@ -17,7 +20,7 @@ def open_(checkout: Project, **source: object) -> Unsplash:
 
 @pytest.mark.parametrize("extension", ["tsv000", "csv000"])
 def test_photographs_of_the_fetched_table(checkout: Project, host: Host, extension: str) -> None:
-    source = open_(checkout, address=unsplash(host, 12, extension))
+    source = open_(checkout, address=unsplash(host, PIECES[:12], extension))
     found = list(source.records())
     assert (source.total, source.skipped, len(found)) == (12, 0, 12)
     assert {record.url for record in found} == {f"unsplash:id{number}" for number in range(12)}
@@ -28,7 +31,7 @@ def test_photographs_of_the_fetched_table(checkout: Project, host: Host, extensi
 
 
 def test_a_width_is_asked_of_the_server_and_is_another_image(checkout: Project, host: Host) -> None:
-    address = unsplash(host, 3)
+    address = unsplash(host, PIECES[:3])
     record = next(open_(checkout, address=address, width=640).records())
     assert record.download is not None
     assert record.download.address.endswith("/photo-0?w=640&fit=max&fm=jpg&q=85")
@@ -38,7 +41,7 @@ def test_a_width_is_asked_of_the_server_and_is_another_image(checkout: Project, 
 def test_table_and_archive_on_disk_and_repeated_rows(
     checkout: Project, host: Host, tmp_path: Path
 ) -> None:
-    unsplash(host, 3)
+    unsplash(host, PIECES[:3])
     (tmp_path / "lite.zip").write_bytes(host.files["/data/lite/latest"])
     host.asked.clear()
     assert open_(checkout, archive=str(tmp_path / "lite.zip")).total == 3

@@ -2,9 +2,12 @@ import pickle
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import numpy as np
 import pytest
+import pytorch_lightning as pl
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -185,6 +188,33 @@ def test_ranks_and_workers_share_each_epoch_without_overlap_or_loss(
     order = Order(sizes, together, 1)
     numbers = range(start * size * ranks, batches * size * ranks)
     assert sorted(drawn) == [(number, order.image(number)) for number in numbers]
+
+
+def batches_of(project: Project, workers: int, trained: int) -> list[tuple[list[str], bytes]]:
+    """Of the second of two ranks, 9 of 12 images a step of 3 accumulated batches; two epochs."""
+    settings = Settings.model_validate(
+        {
+            "training": {"crop": 32, "batch": 2, "steps": 3, "accumulate": 3, "zoom": 0.5},
+            "runtime": {"workers": workers},
+        }
+    )
+    data = LabData(project, settings)
+    data.trainer = cast(
+        pl.Trainer, SimpleNamespace(global_step=trained, global_rank=1, world_size=2)
+    )
+    return [
+        (batch.ids, batch.pixels.numpy().tobytes() + batch.amounts.numpy().tobytes())
+        for batch in data.train_dataloader()
+    ]
+
+
+@pytest.mark.parametrize("workers", [0, 1, 2])
+def test_in_the_middle_of_an_epoch_the_same_batches_follow(project: Project, workers: int) -> None:
+    expected = batches_of(project, 0, 0)
+    assert len(expected) == 9
+    assert len({ids[0] for ids, _ in expected}) > 3
+    for trained in [1] if workers else [0, 1, 2]:
+        assert batches_of(project, workers, trained) == expected[3 * trained :]
 
 
 def test_zoom_and_shear_are_drawn_by_number(project: Project) -> None:

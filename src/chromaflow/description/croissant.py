@@ -90,6 +90,7 @@ _COLUMNS = {
     "decodes": "whether it is a picture",
     "mean_chroma": "mean distance from grey, CIE Lab units",
     "chroma_spread": "standard deviation of chroma, CIE Lab units",
+    "free_chroma": "distance of colors from the mean color of their lightness, CIE Lab units",
     "phash": "perceptual hash, 64 bits, hexadecimal",
     "shard": "the tar archive that holds it, relative to data/raw",
     "key": "its name in the archive, without extension",

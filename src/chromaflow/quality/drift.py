@@ -1,10 +1,14 @@
 """How far the colors of the accepted images moved from those of the last accepted snapshot.
 
-The last snapshot's distribution stands in `quality.json`, tracked by git: what was accepted before
-is history, which no input of the validation tells, and a file in git gives every clone and every
-worker the same history. For DVC it is an output that is neither cached nor removed before the step
-runs. It is written last, from the accepted images alone, so equal inputs give equal bytes there
-too. History only decides whether the step stops; it never enters what the step writes.
+The last snapshot's distribution stands in `reports/validation/quality.json`, tracked by git: what
+was accepted before is history, which no input of the validation tells, and a file in git gives
+every clone and every worker the same history. For DVC it is an output that is neither cached nor
+removed before the step runs. It is written last, from the accepted images and the settings alone,
+so equal inputs give equal bytes there too. History only decides whether the step stops; it never
+enters what the step writes.
+
+Only snapshots of one data set are compared: of the same sources, chosen and judged by the same
+settings. With another preset, or another threshold, the colors differ because somebody wants so.
 """
 
 import json
@@ -20,33 +24,50 @@ from chromaflow import files
 from chromaflow.errors import DataError
 from chromaflow.project import Project
 from chromaflow.quality.table import column
+from chromaflow.settings import Settings
 
 # Lower edges of the bins of mean chroma, CIE Lab units; the last bin is open.
 EDGES = (0, 5, 10, 15, 20, 25, 30, 35, 40, 50)
 # The 99.9% quantile of χ² with 9 degrees of freedom, one less than there are bins.
 _CHANCE = 27.877
+# Settings that say which images are wanted, whatever their number and wherever they are fetched;
+# the stage `validate` depends on them.
+_CHOOSES = ("folder", "table", "repository", "subset", "categories")
+# Those of `quality` that refuse no image.
+_OF_TABLES = {"min_images", "min_label_images", "max_label_share", "max_drift"}
 
 
 class Record(BaseModel):
-    """The distribution of the last accepted snapshot: images in each bin, and their sources."""
+    """The distribution of the last accepted snapshot: images in each bin, and what they are of.
+
+    `settings` are those that choose and judge the images of `sources`.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     sources: list[str]
+    settings: dict[str, Any]
     edges: list[float]
     mean_chroma: list[int] = Field(min_length=len(EDGES), max_length=len(EDGES))
 
 
-def describe(accepted: pa.Table) -> Record:
+def describe(accepted: pa.Table, settings: Settings) -> Record:
     """The distribution of mean chroma over the accepted images, a manifest."""
     chroma = column(accepted, "mean_chroma").to_numpy(zero_copy_only=False)
     counts, _ = np.histogram(chroma, bins=[*EDGES, np.inf])
     sources = pc.unique(column(accepted, "source").cast(pa.string())).to_pylist()
-    return Record(sources=sorted(sources), edges=list(EDGES), mean_chroma=counts.tolist())
+    chosen = {f"source.{name}": getattr(settings.source, name) for name in _CHOOSES}
+    judged = settings.quality.model_dump(exclude=_OF_TABLES)
+    return Record(
+        sources=sorted(sources),
+        settings=chosen | {f"quality.{name}": value for name, value in judged.items()},
+        edges=list(EDGES),
+        mean_chroma=counts.tolist(),
+    )
 
 
 def read(project: Project) -> Record | None:
-    """The record of the last accepted snapshot; None where there is none, or of other bins.
+    """The record of the last accepted snapshot; None where there is none.
 
     Raises:
         DataError: The file is broken.
@@ -60,14 +81,31 @@ def read(project: Project) -> Record | None:
     except (OSError, ValueError, ValidationError) as error:
         raise DataError(
             f"{path} is no record of a snapshot: {str(error).splitlines()[0]}",
-            f"git checkout {path.name}, or rm {path} to start anew",
+            f"git checkout {path}, or rm {path} to start anew",
         ) from None
-    return record if record.edges == list(EDGES) else None
+    return record
 
 
 def write(project: Project, record: Record) -> None:
     """Keep the distribution of a snapshot that was accepted."""
     files.write_json(project.quality_record, record.model_dump())
+
+
+def comparable(old: Record, new: Record) -> bool:
+    """Whether both describe snapshots of one data set, by the same bins."""
+    return all(
+        getattr(old, name) == getattr(new, name) for name in ("sources", "settings", "edges")
+    )
+
+
+def explain(bins: pd.DataFrame) -> str:
+    """The bins that moved most, in words; `bins` as of `compare`."""
+    parts = []
+    for low, old, new in bins.nlargest(3, "psi")[["low", "old", "new"]].itertuples(index=False):
+        high = min((edge for edge in EDGES if edge > low), default=None)
+        name = f"{low:g} to {high}" if high else f"above {low:g}"
+        parts.append(f"{name}: {old:.1%} → {new:.1%}")
+    return "; ".join(parts)
 
 
 def compare(old: Record, new: Record) -> pd.DataFrame:

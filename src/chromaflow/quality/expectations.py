@@ -84,11 +84,11 @@ def _color_rules(quality: Quality) -> list[Rule]:
             min_value=quality.min_chroma_spread,
         ),
         _between(
-            "max_hue_concentration",
-            "hue_concentration",
-            "{tone}: hue concentration {hue_concentration:.4g} is above "
-            f"quality.max_hue_concentration = {quality.max_hue_concentration:g}",
-            max_value=quality.max_hue_concentration,
+            "min_free_share",
+            "free_share",
+            "{tone}: free share of chroma {free_share:.3g} is below "
+            f"quality.min_free_share = {quality.min_free_share:g}",
+            min_value=quality.min_free_share,
         ),
     ]
 

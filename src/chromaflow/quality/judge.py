@@ -1,5 +1,7 @@
 """Great Expectations in memory: nothing is stored but the Data Docs, and nothing is sent."""
 
+import html
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,11 +23,45 @@ from great_expectations.data_context.types.resource_identifiers import (
 )
 from numpy.typing import NDArray
 
+from chromaflow import files
 from chromaflow.quality.expectations import Asked
 
 _SITE = "data-docs"
 # Failed rows that the Data Docs show for one rule; the quarantine holds all.
 _SHOWN = 200
+# Great Expectations' pages load fonts, styles and scripts from a dozen hosts, which would tell them
+# when and where a report is read. What the pages say does not need them.
+_REMOTE = re.compile(
+    r"<script[^>]*\bsrc=[\"']https?:[^>]*>\s*</script>|<link[^>]*\bhref=[\"']https?:[^>]*>"
+    r"|<img[^>]*\bsrc=[\"']https?:[^>]*>"
+)
+_REMOTE_IMAGE = re.compile(r"url\(\s*[\"']?https?:[^)]*\)")
+_STYLE = """<style>
+body { font-family: system-ui, sans-serif; margin: 1rem auto; max-width: 72rem; padding: 0 1rem }
+table { border-collapse: collapse; margin: .5rem 0 }
+td, th { border: 1px solid #ccc; padding: .25rem .5rem; text-align: left; vertical-align: top }
+.row { display: block } .collapse { display: block }
+.modal, .ge-walkthrough-modal, .card, footer { display: none }
+.fa-check-circle::before { content: "✓" } .fa-times::before { content: "✗"; color: #b00 }
+</style>
+</head>"""
+_INDEX = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><title>Validation of the manifest</title>
+{style}
+<body>
+<h1>Validation of the manifest</h1>
+<p>What Great Expectations found, by table. A row that fails is an image for the quarantine; a table
+that fails stops the run.</p>
+<table><tr><th>Table</th><th>Rule</th><th>Column</th><th></th><th>Failed</th></tr>
+{rows}
+</table>
+</body></html>
+"""
+
+
+def _localize(page: str) -> str:
+    page = _REMOTE_IMAGE.sub("none", _REMOTE.sub("", page))
+    return page.replace("</head>", _STYLE, 1)
 
 
 @dataclass(frozen=True)
@@ -86,6 +122,7 @@ class Judge:
             ),
         )
         self._source = self._context.data_sources.add_pandas("chromaflow")
+        self._judged: dict[str, list[Outcome]] = {}
 
     def judge(
         self, name: str, table: pd.DataFrame, asked: Asked, ids: pa.Array | None = None
@@ -120,6 +157,7 @@ class Judge:
         found = {item.expectation_config.meta["name"]: item for item in result.results}
         outcomes = [_outcome(rule, found[rule], ids) for rule, _ in asked]
         self._keep(name, result)
+        self._judged[name] = list(outcomes)
         return outcomes
 
     def _keep(self, name: str, result: Any) -> None:
@@ -136,7 +174,33 @@ class Judge:
         )
 
     def write_docs(self, folder: Path) -> None:
-        """Write the Data Docs of everything judged so far, a static site."""
+        """Write the Data Docs of everything judged so far, replacing older ones whole.
+
+        Args:
+            folder: Of the static site; its `index.html` is the start. It opens from disk: nothing
+                in it is fetched from elsewhere.
+        """
+        with files.atomic_folder(folder) as temporary:
+            self._build(temporary)
+            for page in temporary.rglob("*.html"):
+                page.write_text(_localize(page.read_text(encoding="utf-8")), encoding="utf-8")
+            # The index of Great Expectations is empty without the scripts of other hosts.
+            (temporary / "index.html").write_text(self._index(temporary), encoding="utf-8")
+
+    def _index(self, folder: Path) -> str:
+        """All expectations on one page, each with the page that shows what it found."""
+        rows = []
+        for name, outcomes in self._judged.items():
+            (page,) = (folder / "validations" / name).rglob("*.html")
+            link = f'<a href="{page.relative_to(folder).as_posix()}">{html.escape(name)}</a>'
+            for outcome in outcomes:
+                mark = "✓" if outcome.success else "✗"
+                cells = (link, html.escape(outcome.name), html.escape(outcome.column), mark)
+                count = outcome.unexpected
+                rows.append(f"<tr><td>{'</td><td>'.join(cells)}</td><td>{count:,}</td></tr>")
+        return _INDEX.format(style=_STYLE, rows="\n".join(rows))
+
+    def _build(self, folder: Path) -> None:
         self._context.add_data_docs_site(
             _SITE,
             {

@@ -14,8 +14,7 @@ from chromaflow import console, files
 from chromaflow.errors import DataError
 from chromaflow.project import Project
 from chromaflow.quality import releases
-from chromaflow.quality.overview import entries, rows_of_rule
-from chromaflow.quality.sheets import Sheets, page
+from chromaflow.quality.sheets import Sheets, entries, page, rows_of_rule
 from chromaflow.settings import Settings
 
 Progress = Callable[[str, int | None], AbstractContextManager[console.Advance]]

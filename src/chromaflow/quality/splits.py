@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from chromaflow.errors import DataError, SettingsError
+from chromaflow.errors import DataError
 from chromaflow.project import SPLITS
 from chromaflow.quality.duplicates import codes_of, compact
 from chromaflow.quality.table import Mask, Rows
@@ -58,45 +58,37 @@ def hint_of_groups(groups: Rows, hints: Rows) -> Rows:
     return found
 
 
-def _fill(
-    order: Rows, groups: _Groups, eligible: Mask, images: int, *, stratify: bool = True
-) -> Mask:
-    """The groups, taken in order while they fit, that hold a number of images together.
-
-    Each label first gets its share of the number (largest remainders); what large groups leave open
-    is filled from all.
-    """
-    taken = np.zeros(len(order), np.bool_)
-    order = order[eligible[order]]
-    if stratify:
-        weights = np.bincount(groups.labels[order], weights=groups.sizes[order])
-        exact = weights * (images / max(weights.sum(), images, 1))
-        quotas = np.floor(exact).astype(np.int64)
-        short = round(exact.sum()) - quotas.sum()
-        quotas[np.argsort(quotas - exact, kind="stable")[:short]] += 1
-        for label in np.flatnonzero(quotas):
-            _take(order[groups.labels[order] == label], groups.sizes, int(quotas[label]), taken)
-    _take(order[~taken[order]], groups.sizes, images - int(groups.sizes[taken].sum()), taken)
-    return taken
-
-
-def _take(order: Rows, sizes: Rows, images: int, taken: Mask) -> None:
+def _take(order: Rows, groups: _Groups, images: int, room: list[int] | None = None) -> list[int]:
+    """Groups, in order while they fit, of so many images; of each label at most its `room`."""
     chosen = []
-    for group, size in zip(order.tolist(), sizes[order].tolist(), strict=True):
+    labels, sizes = groups.labels[order].tolist(), groups.sizes[order].tolist()
+    for group, label, size in zip(order.tolist(), labels, sizes, strict=True):
         if images == 0:
             break
-        if size <= images:
+        if size <= images and (room is None or size <= room[label]):
             chosen.append(group)
             images -= size
-    taken[chosen] = True
+            if room is not None:
+                room[label] -= size
+    return chosen
+
+
+def _quotas(groups: _Groups, eligible: Mask, images: int) -> list[int]:
+    """Each label's part of a number of images, by largest remainders."""
+    weights = np.bincount(groups.labels, weights=groups.sizes * eligible)
+    exact = weights * (images / max(weights.sum(), images, 1))
+    quotas = np.floor(exact).astype(np.int64)
+    short = round(exact.sum()) - quotas.sum()
+    quotas[np.argsort(quotas - exact, kind="stable")[:short]] += 1
+    return [int(quota) for quota in quotas]
 
 
 def _is_count(part: float) -> bool:
     return isinstance(part, int) and part > 0
 
 
-def _eligible(groups: _Groups, split: int) -> list[Mask]:
-    """Who may enter a split, the preferred ones first.
+def _eligible(groups: _Groups, split: int) -> tuple[Mask, Mask]:
+    """Who may enter a split: those that the source names for it, and others.
 
     Where the source names images for a split, only those and unhinted ones enter. Where it names
     none to judge, some that it names for training do.
@@ -105,42 +97,87 @@ def _eligible(groups: _Groups, split: int) -> list[Mask]:
     others = groups.hints == _NONE
     if split != TRAIN and not hinted.any():
         others |= groups.hints == TRAIN
-    return [hinted, others]
+    return hinted, others
 
 
-def _by_count(groups: _Groups, split: Split) -> Rows:
-    places = np.full(len(groups.sizes), len(SPLITS), np.int64)
-    order = np.argsort(groups.positions, kind="stable")
-    total = int(groups.sizes.sum())
-
-    def fill(name: int, order: Rows, images: int) -> None:
-        for eligible in _eligible(groups, name):
-            free = eligible & (places == len(SPLITS))
-            missing = images - int(groups.sizes[places == name].sum())
-            places[_fill(order, groups, free, missing)] = name
-
-    def fill_rest(name: int) -> None:
-        for eligible in _eligible(groups, name):
-            places[eligible & (places == len(SPLITS))] = name
-
-    if split.train:
-        fill(TRAIN, order, _wanted(split.train, total))
-        total -= int(groups.sizes[places == TRAIN].sum())
-    fill(VALIDATION, order, _wanted(split.validation, total))
-    if _is_count(split.train) and not _is_count(split.test):
-        fill_rest(TEST)
-    else:
-        # From the other end: what added images push out of a split is then seldom another's.
-        fill(TEST, order[::-1], _wanted(split.test, total))
-    if not split.train:
-        fill_rest(TRAIN)
-    return places
+def _masks(groups: _Groups, judged: Sequence[int]) -> dict[int, tuple[Mask, Mask]]:
+    """`_eligible` of each split; what is named for training waits where it may judge as well."""
+    masks = {name: _eligible(groups, name) for name in range(len(SPLITS))}
+    if not all(masks[name][0].any() for name in judged):
+        hinted, others = masks[TRAIN]
+        masks[TRAIN] = hinted & others, hinted | others
+    return masks
 
 
 def _wanted(part: float, images: int) -> int:
     if _is_count(part) or not part:
         return int(part)
     return max(1, round(part * images))
+
+
+def _wanted_counts(split: Split, images: int) -> tuple[dict[int, int], int]:
+    """How many images each split shall hold, and the split that gets all the rest."""
+    wanted = {}
+    if split.train:
+        wanted[TRAIN] = _wanted(split.train, images)
+        images = max(images - wanted[TRAIN], 0)
+    wanted[VALIDATION] = _wanted(split.validation, images)
+    if _is_count(split.train) and not _is_count(split.test):
+        return wanted, TEST
+    wanted[TEST] = _wanted(split.test, images)
+    return wanted, _NONE if split.train else TRAIN
+
+
+def _likely(groups: _Groups, wanted: dict[int, int], rest: int) -> Rows:
+    """The split that the hash of each group names for it, in the proportion that is wanted.
+
+    Where all others train, the parts of the tests are rounded up to powers of two, so that they
+    hardly ever change when images are added.
+    """
+    parts = np.array([wanted.get(name, 0) for name in (TEST, VALIDATION, TRAIN)], float)
+    total = max(float(groups.sizes.sum()), parts.sum(), 1)
+    if rest == TRAIN and (parts[:2] / total < 0.25).all():
+        parts[:2] = np.exp2(np.ceil(np.log2(np.maximum(parts[:2], 1e-9) / total))) * total
+    if rest != _NONE:
+        parts[TEST - rest] = total - parts.sum()
+    edges = np.cumsum(parts) / max(parts.sum(), 1)
+    found: Rows = TEST - np.searchsorted(edges[:-1], groups.positions, side="right")
+    return found
+
+
+def _by_count(groups: _Groups, split: Split) -> Rows:
+    """Exact counts. The groups are numbered from the oldest to the youngest.
+
+    The hash names a split for each group, and the oldest of those that it names enter, so groups
+    that are added behind push nothing out but where the labels' parts of a count change. What a
+    label lacks, then what a split lacks, others fill.
+    """
+    wanted, rest = _wanted_counts(split, int(groups.sizes.sum()))
+    likely = _likely(groups, wanted, rest)
+    places = np.full(len(groups.sizes), len(SPLITS), np.int64)
+    masks = _masks(groups, [name for name in (VALIDATION, TEST) if wanted.get(name, name == rest)])
+
+    def fill(name: int, eligible: Mask, room: list[int] | None) -> None:
+        missing = wanted[name] - int(groups.sizes[places == name].sum())
+        order = np.flatnonzero(eligible & (places == len(SPLITS)))
+        places[_take(order, groups, missing, room)] = name
+
+    counted = [name for name in (TEST, VALIDATION, TRAIN) if name in wanted]
+    for eligible in (0, 1):
+        rooms = {}
+        free = places == len(SPLITS)
+        for name in counted:
+            missing = wanted[name] - int(groups.sizes[places == name].sum())
+            rooms[name] = _quotas(groups, masks[name][eligible] & free, missing)
+        for name in counted:
+            fill(name, masks[name][eligible] & (likely == name), rooms[name])
+        for name in counted:
+            fill(name, masks[name][eligible], rooms[name])
+        for name in counted:
+            fill(name, masks[name][eligible], None)
+    if rest != _NONE:
+        places[np.any(masks[rest], axis=0) & (places == len(SPLITS))] = rest
+    return places
 
 
 def _by_share(groups: _Groups, split: Split) -> Rows:
@@ -156,16 +193,6 @@ def _by_share(groups: _Groups, split: Split) -> Rows:
     return places
 
 
-def _check_shares(split: Split) -> None:
-    parts = (split.train, split.validation, split.test)
-    shares = sum(part for part in parts if not _is_count(part))
-    if shares > 1 + 1e-9:
-        raise SettingsError(
-            f"split.train, split.validation and split.test are {shares:g} together.",
-            "chromaflow settings: shares of less than 1 together",
-        )
-
-
 def place_rows(
     groups: pa.Array, split: Split, labels: Rows | None = None, hints: Rows | None = None
 ) -> Rows:
@@ -178,10 +205,11 @@ def place_rows(
     image that goes could move another from test to train.
 
     Where one of them is a count, it is met exactly, and each label gets its part of it (largest
-    remainders): groups in the order of their hashes while they fit. With `split.train` = N and no
-    count for the tests, all others test, and `split.validation` is a share of those others.
-    Otherwise what is in no split stays unused. Counts cannot be held without moving groups when
-    images are added; only those at the edge of a split move.
+    remainders). The hash still names the split of a group, and the oldest groups enter first; a
+    split that lacks images takes others. So images that are added stay out of what is full: of the
+    older ones only those move by which the labels' parts of a count change. With `split.train` = N
+    and no count for the tests, all others test, and `split.validation` is a share of those others;
+    there, added images move some from train to test. Otherwise what is in no split stays unused.
 
     What the source itself assigns (`hints`) stays there: what it names for validation or test never
     trains, and what it names for training judges only where it names nothing to judge.
@@ -191,11 +219,7 @@ def place_rows(
         split: The settings.
         labels: A number for the label of each row, (N,).
         hints: As `hint_codes`, one and the same in a group, (N,).
-
-    Raises:
-        SettingsError: The shares are more than the whole.
     """
-    _check_shares(split)
     if not pa.types.is_dictionary(groups.type):
         groups = groups.dictionary_encode()
     used, codes = compact(codes_of(groups))

@@ -16,12 +16,11 @@ from chromaflow.errors import DataError
 from chromaflow.project import SPLITS, Project
 from chromaflow.quality import drift, expectations, releases
 from chromaflow.quality import table as manifest
-from chromaflow.quality.data_docs import write_data_docs
 from chromaflow.quality.duplicates import codes_of
 from chromaflow.quality.grouping import Grouped, group, separation
 from chromaflow.quality.judge import Judge, Outcome
-from chromaflow.quality.overview import write_overview
 from chromaflow.quality.quarantine import Quarantine
+from chromaflow.quality.sheets import write_overview
 from chromaflow.quality.splits import UNUSED, check_splits, names_of, place_rows
 from chromaflow.quality.table import HISTORIC, NAME, Rows
 from chromaflow.settings import Settings
@@ -116,18 +115,31 @@ def _judge_labels(judge: Judge, accepted: pa.Table, settings: Settings) -> list[
 
 def _judge_drift(
     judge: Judge, project: Project, new: drift.Record, settings: Settings
-) -> list[Outcome]:
+) -> tuple[list[Outcome], str]:
+    """The outcome, and the numbers in words; nothing where nothing is to compare."""
     old, threshold = drift.read(project), settings.quality.max_drift
-    if old is None or not threshold or old.sources != new.sources:
-        return []
-    rules = expectations.drift_rules(drift.limit(threshold, old, new))
-    return judge.judge("drift", drift.compare(old, new), rules)
+    if old is None or not threshold or not drift.comparable(old, new):
+        return [], ""
+    bins, limit = drift.compare(old, new), drift.limit(threshold, old, new)
+    text = f"index {bins['psi'].sum():.3f}, limit {limit:.3f}; {drift.explain(bins)}"
+    return judge.judge("drift", bins, expectations.drift_rules(limit)), text
 
 
 def _check_tables(
-    outcomes: list[Outcome], project: Project, settings: Settings, quarantine: Quarantine
+    outcomes: list[Outcome],
+    project: Project,
+    settings: Settings,
+    counts: dict[str, int],
+    moved: str,
 ) -> None:
     """Stop at a table that is not acceptable as a whole.
+
+    Args:
+        outcomes: Of all tables.
+        project: The checkout.
+        settings: `quality` is used.
+        counts: How many rows each rule refused.
+        moved: How far the colors drifted, in words.
 
     Raises:
         DataError: It names the rule and the Data Docs that show it.
@@ -137,31 +149,31 @@ def _check_tables(
     failed = [outcome for outcome in outcomes if not outcome.success and outcome.name in tables]
     if not failed:
         return
-    name, docs = failed[0].name, f"see {project.data_docs / 'index.html'}"
+    name = failed[0].name
+    problem = f"{project.raw / NAME} fails {name} {failed[0].column}"
+    mend = f"rm {project.raw / NAME}, then chromaflow ingest"
     if name == "min_images":
-        causes = ", ".join(f"{n} {rule}" for rule, n in Counter(quarantine.counts).most_common())
-        raise DataError(
+        causes = ", ".join(f"{n} {rule}" for rule, n in Counter(counts).most_common())
+        problem = (
             f"fewer images were accepted than quality.min_images = {quality.min_images} "
-            f"(refused: {causes or 'none'}); {docs}",
-            "more images, or other thresholds: chromaflow settings shows quality",
+            f"(refused: {causes or 'none'})"
         )
-    if name == "max_drift":
-        raise DataError(
-            "the accepted images fail max_drift: the distribution of their mean chroma moved "
-            f"further than quality.max_drift = {quality.max_drift:g} from {project.quality_record}"
-            f", the last accepted snapshot; {docs}",
-            f"if the change is meant: rm {project.quality_record}, then run it again",
+        mend = "more images, or other thresholds: chromaflow settings shows quality"
+    elif name == "max_drift":
+        problem = (
+            "the mean chroma of the accepted images drifted from the last accepted snapshot, "
+            f"{project.quality_record}, by more than quality.max_drift = {quality.max_drift:g} "
+            f"allows: {moved}"
         )
-    if name in ("min_label_images", "max_label_share"):
-        raise DataError(
-            f"the labels of the accepted images fail quality.{name} = {getattr(quality, name):g}; "
-            f"{docs}",
-            "other images, or another value: chromaflow settings shows quality",
+        mend = (
+            "if the change is meant: chromaflow validate --set quality.max_drift=0 accepts it, once"
         )
-    path = project.raw / NAME
-    raise DataError(
-        f"{path} fails {name} {failed[0].column}; {docs}", f"rm {path}, then chromaflow ingest"
-    )
+    elif name in ("min_label_images", "max_label_share"):
+        problem = (
+            f"the labels of the accepted images fail quality.{name} = {getattr(quality, name):g}"
+        )
+        mend = "other images, or another value: chromaflow settings shows quality"
+    raise DataError(f"{problem}; see {project.data_docs / 'index.html'}", mend)
 
 
 def _by_label(accepted: pa.Table) -> dict[str, dict[str, int]]:
@@ -209,11 +221,11 @@ def validate(project: Project, settings: Settings) -> dict[str, Any]:
     every reason, unless `releases.yaml` releases it from those rules; so does one that would stand
     in two splits. Historic photographs, which need no color, go to `historic.parquet`, what exceeds
     exact counts to `unused.parquet`, the rest to `manifest.parquet` with its `group` and its
-    `split`. Equal inputs give equal bytes in `data/validated` and `quality.json`.
+    `split`. Equal inputs give equal bytes in `data/validated` and `reports/validation`.
 
     Args:
         project: The checkout.
-        settings: `quality`, `split` and `source.max_pixels` are used.
+        settings: `quality`, `split` and, of `source`, `max_pixels` and what chooses the images.
 
     Returns:
         What `validation.json` holds: `success`, `rows`, `accepted`, `quarantined`, `historic`,
@@ -224,7 +236,6 @@ def validate(project: Project, settings: Settings) -> dict[str, Any]:
         DataError: There is no manifest, a table as a whole is not acceptable, or a split that the
             settings ask for is not as they ask. The Data Docs are written, `data/validated` is left
             as it was.
-        SettingsError: The shares of the splits are more than the whole.
     """
     judge = Judge()
     judged = _judge_rows(judge, project, settings)
@@ -237,10 +248,11 @@ def validate(project: Project, settings: Settings) -> dict[str, Any]:
     tables = _tables(judged, grouped, places)
     accepted = tables[NAME]
     outcomes += _judge_labels(judge, accepted, settings)
-    record = drift.describe(accepted)
-    outcomes += _judge_drift(judge, project, record, settings)
-    write_data_docs(project.data_docs, judge.write_docs)
-    _check_tables(outcomes, project, settings, judged.quarantine)
+    record = drift.describe(accepted, settings)
+    drifted, moved = _judge_drift(judge, project, record, settings)
+    outcomes += drifted
+    judge.write_docs(project.data_docs)
+    _check_tables(outcomes, project, settings, judged.quarantine.counts, moved)
     in_splits = places[places < len(SPLITS)]
     report = {
         "success": True,
@@ -252,7 +264,7 @@ def validate(project: Project, settings: Settings) -> dict[str, Any]:
         "reasons": judged.quarantine.counts,
         "splits": check_splits(names_of(in_splits), settings.split),
         "labels": _by_label(accepted),
-        "mean_chroma": record.model_dump(exclude={"sources"}),
+        "mean_chroma": record.model_dump(exclude={"sources", "settings"}),
         "releases": judged.releases,
         "expectations": [outcome.as_json() for outcome in outcomes if outcome.name != "max_drift"],
     }

@@ -1,7 +1,7 @@
 """Every setting: its name, unit, default and meaning; the only place that knows a default."""
 
 import re
-from typing import Literal
+from typing import Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -16,15 +16,17 @@ class Group(BaseModel):
     )
 
 
+# A new source is one module `chromaflow.sources.<name>` and its name here.
+SourceName = Literal[
+    "sample", "folder", "cvcl", "coco", "imagenet", "unsplash", "urls", "huggingface"
+]
+
+
 class Source(Group):
     """Where the images come from."""
 
-    name: Literal[
-        "sample", "folder", "cvcl", "coco", "imagenet", "unsplash", "urls", "huggingface"
-    ] = Field(
-        "sample",
-        description="sample, folder, cvcl, coco, imagenet, unsplash, urls or huggingface; "
-        "docs/data.md tells them",
+    name: SourceName = Field(
+        "sample", description=", ".join(get_args(SourceName)) + "; docs/data.md tells them"
     )
     folder: str = Field("", description="folder: the folder of your own photographs")
     archive: str = Field(
@@ -106,8 +108,11 @@ class Quality(Group):
     min_chroma_spread: float = Field(
         2.5, ge=0, description="standard deviation of chroma; below it an image is tinted or sepia"
     )
-    max_hue_concentration: float = Field(
-        0.995, gt=0, le=1, description="share of the chroma in one hue; above it tinted or sepia"
+    min_free_share: float = Field(
+        0.15,
+        ge=0,
+        lt=1,
+        description="share of the chroma that lightness does not tell; below it tinted or sepia",
     )
     min_luma_spread: float = Field(
         2.0, ge=0, description="standard deviation of L*, 0 to 100; below it an image is blank"
@@ -146,8 +151,13 @@ class Split(Group):
 
     @model_validator(mode="after")
     def _leave_some_to_train(self) -> "Split":
-        shares = [part for part in (self.validation, self.test) if part < 1]
-        if sum(shares) >= 1:
+        if self.train >= 1 and self.test < 1:
+            return self  # All others test, and validation is a share of those.
+        parts = (self.train, self.validation, self.test)
+        shares = sum(part for part in parts if part < 1)
+        if shares > 1 + 1e-9:
+            raise ValueError("split.train, split.validation and split.test are more than the whole")
+        if shares >= 1 and not self.train:
             raise ValueError("split.validation and split.test leave nothing to train")
         return self
 
@@ -218,6 +228,7 @@ class Runtime(Group):
     """How this machine works; nothing here changes a result, so no stage depends on it."""
 
     checkpoint_every: Seconds = Field("30s", validate_default=True, description="while training")
+    processes: int = Field(0, ge=0, description="that preprocess; 0: one for each core")
     workers: int = Field(0, ge=0, description="processes that read shards while training")
     mirror: str = Field(
         "", description="address of a copy of data/lab with the shards that this disk lacks"

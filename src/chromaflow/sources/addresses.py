@@ -1,12 +1,13 @@
 """Addresses of files: which are allowed, how they are shown, through which mirror and proxy.
 
-Lists of addresses and servers' redirects are not trusted: a redirect never leads from the open
-network into a private one, nor from https to http.
+Servers' redirects are not trusted: one never leads from the open network into a private one, from
+one private network into another kind, nor from https to http.
 """
 
 import ipaddress
 import re
 from collections.abc import Mapping
+from typing import Literal
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
@@ -15,6 +16,8 @@ from chromaflow.sources.outcomes import RefusedError
 
 HTTP = frozenset({"http", "https"})
 STORES = frozenset({"s3", "gs", "file"})
+Network = Literal["open", "private", "link-local", "loopback"]
+_TRANSLATED = ipaddress.ip_network("64:ff9b::/96")  # IPv4 behind NAT64, RFC 6052
 
 
 def shown(address: str) -> str:
@@ -71,24 +74,24 @@ def host_of(address: str) -> str:
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2].lower()}"
 
 
-def is_private(ip: str) -> bool:
-    """Whether an IP address is loopback, link-local, private, multicast or otherwise reserved."""
-    address = ipaddress.ip_address(ip.partition("%")[0])
+def network(ip: str) -> Network:
+    """The kind of network that an IP address lies in.
+
+    Raises:
+        ValueError: It is no IP address, but a name for instance.
+    """
+    address = ipaddress.ip_address(ip.strip("[]").partition("%")[0])
     if isinstance(address, ipaddress.IPv6Address):
         inner = address.ipv4_mapped or address.sixtofour
-        if address in ipaddress.ip_network("64:ff9b::/96"):
+        if address in _TRANSLATED:
             inner = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
         if inner is not None:
-            return is_private(str(inner))
-    return not address.is_global or address.is_multicast
-
-
-def is_private_literal(host: str) -> bool:
-    """Whether a host is written as an IP address, and that one is private; names are not."""
-    try:
-        return is_private(host.strip("[]"))
-    except ValueError:
-        return False
+            return network(str(inner))
+    if address.is_loopback or address.is_unspecified:  # 0.0.0.0 leads to this machine, too
+        return "loopback"
+    if address.is_link_local:
+        return "link-local"
+    return "open" if address.is_global and not address.is_multicast else "private"
 
 
 def check_redirect(old: str, new: str) -> None:

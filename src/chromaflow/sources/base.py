@@ -5,10 +5,12 @@ import heapq
 import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from chromaflow.project import Project
+from chromaflow.settings import Settings
 from chromaflow.settings import Source as SourceSettings
 
 if TYPE_CHECKING:
@@ -74,6 +76,26 @@ class Source(Protocol):
 
     def records(self) -> Iterator[Record]:
         """The records, in an order that is the same on every machine."""
+
+
+# What a source's module offers as `SOURCE`; `open_source` finds it by the module's name.
+Opener = Callable[[Project, Settings], Source]
+
+
+def open_source(name: str, project: Project, settings: Settings) -> Source:
+    """Open the source that `chromaflow.sources.<name>` offers; only its libraries are loaded.
+
+    Args:
+        name: A name of `chromaflow.settings.groups.SourceName`, or `historic`.
+        project: The checkout.
+        settings: `source` and `download` are used.
+
+    Raises:
+        DataError: It cannot be used.
+        ServerError: Its server does not answer.
+    """
+    opener: Opener = import_module(f"{__package__}.{name}").SOURCE
+    return opener(project, settings)
 
 
 def image_id(source: str, url: str) -> str:

@@ -21,6 +21,7 @@ from chromaflow.project import Project
 from chromaflow.settings import Settings
 from chromaflow.sources.archives import members, unpack
 from chromaflow.sources.base import (
+    Opener,
     Record,
     UnreadableError,
     cache,
@@ -31,6 +32,7 @@ from chromaflow.sources.base import (
 )
 from chromaflow.sources.fetch import Download, fetch_one
 from chromaflow.sources.labels import choose
+from chromaflow.sources.remote import fetch_anew
 
 ADDRESS = "http://images.cocodataset.org"
 ANNOTATIONS = "annotations/annotations_trainval2017.zip"
@@ -67,8 +69,8 @@ class Coco:
         self._subset = source.subset or "train2017"
         self._address = (source.address or ADDRESS).rstrip("/")
         self._cache = cache(project, "coco")
-        path = self._annotations(project, settings)
-        photos, self.skipped, known = _read(path, self._subset, source.license)
+        path, mend = self._annotations(project, settings)
+        photos, self.skipped, known = _read(path, self._subset, source.license, mend)
         wanted = choose(source.categories, known, "the set") if source.categories else set()
         self._photos = draw(
             sorted(photo for photo in photos if not wanted or photo.label in wanted),
@@ -81,20 +83,21 @@ class Coco:
         if self._archive is not None and not self._archive.exists():
             raise DataError(f"source.archive = {source.archive} does not exist.", _MEND_ARCHIVE)
 
-    def _annotations(self, project: Project, settings: Settings) -> Path:
+    def _annotations(self, project: Project, settings: Settings) -> tuple[Path, str]:
+        """Where the annotations are, and what mends them where they are broken."""
         if settings.source.annotations:
-            return resolve(project, settings.source.annotations)
+            return resolve(project, settings.source.annotations), _MEND
         if settings.source.archive:
             root = resolve(project, settings.source.archive)
             for folder in (root, root.parent):
                 for kind in ("instances", "image_info"):
                     path = folder / "annotations" / f"{kind}_{self._subset}.json"
                     if path.is_file():
-                        return path
+                        return path, _MEND
         part = TEST_ANNOTATIONS if self._subset.startswith("test") else ANNOTATIONS
         path = self._cache / PurePosixPath(part).name
         fetch_one(Download(f"{self._address}/{part}", path), settings.download, mend=_MEND)
-        return path
+        return path, fetch_anew(path)
 
     @property
     def total(self) -> int:
@@ -122,6 +125,9 @@ class Coco:
                 )
 
 
+SOURCE: Opener = Coco
+
+
 def _reader(archive: Path, subset: str, stack: contextlib.ExitStack) -> Callable[[str], bytes]:
     """How a photograph is read from an archive or folder on disk."""
     if archive.is_dir():
@@ -143,32 +149,34 @@ def _reader(archive: Path, subset: str, stack: contextlib.ExitStack) -> Callable
 
 
 @contextlib.contextmanager
-def _open(path: Path, subset: str) -> Iterator[IO[bytes]]:
+def _open(path: Path, subset: str, mend: str) -> Iterator[IO[bytes]]:
     """The JSON of the annotations, which may lie in its zip archive."""
     if not zipfile.is_zipfile(path):
         with path.open("rb") as file:
             yield file
         return
     names = {f"instances_{subset}.json", f"image_info_{subset}.json"}
-    found = [m for m in members(path, str(path), _MEND) if PurePosixPath(m.filename).name in names]
+    found = [m for m in members(path, str(path), mend) if PurePosixPath(m.filename).name in names]
     if not found or found[0].file_size > LARGEST_ANNOTATIONS:
-        raise DataError(f"{path} holds no {' or '.join(sorted(names))}.", _MEND)
+        raise DataError(f"{path} holds no {' or '.join(sorted(names))}.", mend)
     with zipfile.ZipFile(path) as archive, archive.open(found[0]) as member:
         yield member
 
 
-def _read(path: Path, subset: str, license_: str) -> tuple[list[Photo], int, set[str]]:
+def _read(path: Path, subset: str, license_: str, mend: str) -> tuple[list[Photo], int, set[str]]:
     """The photographs, how many entries are none, and the names of the categories."""
     tables = _Tables()
     try:
-        with _open(path, subset) as file:
+        with _open(path, subset, mend) as file:
             tables.read(file)
     except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror}.", _MEND) from None
+        raise DataError(f"{path} cannot be read: {error.strerror}.", mend) from None
     except (ijson.JSONError, zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
-        raise DataError(f"{path} is broken: {error}", _MEND) from None
+        # The parser shows the place in the file on further lines.
+        reason = str(error).partition("\n")[0]
+        raise DataError(f"{path} is broken: {reason}.", mend) from None
     if not tables.files:
-        raise DataError(f"{path} holds no annotations of COCO: it lists no images.", _MEND)
+        raise DataError(f"{path} holds no annotations of COCO: it lists no images.", mend)
     photos = [
         Photo(file, tables.label(image), tables.licenses.get(license_id, license_))
         for image, (file, license_id) in tables.files.items()
@@ -222,7 +230,10 @@ class _Tables:
 
     def _license(self, item: dict[str, Any]) -> None:
         name, url = item.get("name", ""), item.get("url", "")
-        self.licenses[item.get("id")] = f"{name} ({url})" if url else str(name)
+        common = re.search(r"creativecommons\.org/licenses/([a-z-]+)/([\d.]+)", str(url))
+        text = f"{name} ({url})" if url else str(name)
+        # As SPDX names them, so that `quality.licenses` need not repeat sentences.
+        self.licenses[item.get("id")] = f"CC-{common[1].upper()}-{common[2]}" if common else text
 
     def label(self, image: int) -> str:
         """The category with the most objects; of several the one with the lowest id."""

@@ -16,7 +16,7 @@ from chromaflow.errors import DataError
 from chromaflow.project import Project
 from chromaflow.settings import Settings
 from chromaflow.sources.archives import fault, members, unpack
-from chromaflow.sources.base import Record, draw
+from chromaflow.sources.base import Opener, Record, draw
 from chromaflow.sources.labels import choose
 from chromaflow.sources.remote import published
 
@@ -43,8 +43,8 @@ class Cvcl:
     """
 
     def __init__(self, project: Project, settings: Settings) -> None:
-        self._path, self._name = published(project, settings, ADDRESS, _MEND)
-        found = members(self._path, self._name, _MEND)
+        self._path, self._name, mend = published(project, settings, ADDRESS, _MEND)
+        found = members(self._path, self._name, mend)
         for member in found:
             if reason := fault(member):
                 raise DataError(f"{self._name} is refused: {member.filename!r} {reason}.", _MEND)
@@ -93,3 +93,6 @@ class Cvcl:
                     extension=".jpg",
                     read=partial(unpack, archive, member),
                 )
+
+
+SOURCE: Opener = Cvcl

@@ -14,7 +14,7 @@ import re
 import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,10 +25,14 @@ from chromaflow.errors import DataError, ServerError
 from chromaflow.sources import addresses, stores
 from chromaflow.sources.journal import Finished, Journal, open_journal, partial_of
 from chromaflow.sources.outcomes import (
+    FileBar,
+    OnBytes,
     Outcome,
     PassingError,
+    Progress,
     RefusedError,
     Report,
+    Summary,
     show,
     size_text,
 )
@@ -38,14 +42,13 @@ from chromaflow.sources.schedule import Job, Schedule
 if TYPE_CHECKING:
     from chromaflow.sources.transfer import Transfer
 
-__all__ = ["Download", "Outcome", "Report", "download", "fetch_one", "show"]
-
-Progress = Callable[[str, int | None], AbstractContextManager[Callable[[int], None]]]
+__all__ = ["Download", "Outcome", "Report", "Summary", "download", "fetch_one", "show"]
 
 _GO_ON = "run the command again: it goes on from here"
 # A path that cannot be a file is that file's fault; other errors of the disk concern all of them.
 _BAD_PATHS = (errno.ENAMETOOLONG, errno.EISDIR, errno.ENOTDIR, errno.ELOOP, errno.EILSEQ)
 _NO_PATH = "no path for a file: {}"
+_CHECKSUM = re.compile(r"(?i)sha256:[0-9a-f]{64}|md5:[0-9a-f]{32}")
 _LONGEST_NAME = 240  # bytes; most disks allow 255, and a part's name is longer
 _LONGEST_DELAY = 60.0  # seconds
 
@@ -75,7 +78,7 @@ class _Fetching:
         journal: Of the cache.
         limit: How large a file may be.
         advance: Told of every file that has ended.
-        on_bytes: Told of every number of bytes that arrived.
+        on_bytes: Told how many bytes of a file are there, and how many it has, if known.
     """
 
     def __init__(
@@ -84,7 +87,7 @@ class _Fetching:
         journal: Journal,
         limit: Limit,
         advance: Callable[[int], object],
-        on_bytes: Callable[[int], object],
+        on_bytes: OnBytes,
     ) -> None:
         self._policy = policy
         self._journal = journal
@@ -104,6 +107,9 @@ class _Fetching:
         # Its library loads slowly, and sources that are on disk shall not wait for it.
         from chromaflow.sources.transfer import Transfer  # noqa: PLC0415
 
+        # Stores are read in threads, which by themselves are fewer than the connections.
+        threads = ThreadPoolExecutor(self._policy.connections)
+        asyncio.get_running_loop().set_default_executor(threads)
         self._schedule = Schedule(self._policy)
         for item in downloads:
             self._plan(item)
@@ -142,6 +148,7 @@ class _Fetching:
     async def _try(self, job: Job, transfer: "Transfer") -> Outcome | None:
         """Try one file once; None where it will be tried again."""
         if job.host.verdict:
+            await asyncio.sleep(0)  # a host may have a million files, and others are at work
             return Outcome(job.path, "failed", job.host.verdict, passing=True)
         self._check_space()
         failure = ""
@@ -170,6 +177,7 @@ class _Fetching:
         reason = str(problem)
         if problem.wait > self._policy.longest_wait:
             reason += f" and asks to wait {problem.wait:.0f} s (download.longest_wait is less)"
+            self._schedule.give_up(job.host, reason)
         elif job.tries < self._policy.retries:
             delay = min(self._policy.retry_delay * 2**job.tries, _LONGEST_DELAY)
             delay *= self._random.uniform(0.5, 1.5)
@@ -196,12 +204,14 @@ def name_in(cache: Path, path: Path) -> str:
     Raises:
         RefusedError: It leads out, or to what the cache keeps for itself, or is too long.
     """
-    path = Path(os.path.normpath(path))
-    if not path.is_relative_to(cache) or path == cache or path.name.startswith("."):
+    # Text is compared, not paths: there may be millions.
+    whole, root = os.path.normpath(path), os.path.join(os.path.normpath(cache), "")  # noqa: PTH118
+    name = os.path.basename(whole)  # noqa: PTH119
+    if not whole.startswith(root) or name.startswith("."):
         raise RefusedError("its path leads out of the cache")
-    if len(os.fsencode(path.name)) > _LONGEST_NAME:
+    if len(os.fsencode(name)) > _LONGEST_NAME:
         raise RefusedError(_NO_PATH.format("its name is too long"))
-    return path.relative_to(cache).as_posix()
+    return whole.removeprefix(root)
 
 
 def _has(path: Path, checksum: str) -> bool:
@@ -217,7 +227,7 @@ def _stands(journal: Journal, item: Download) -> bool:
     Raises:
         RefusedError: Its path or its checksum cannot be used.
     """
-    if not re.fullmatch(r"(sha256:[0-9a-f]{64}|md5:[0-9a-f]{32})?", item.checksum.lower()):
+    if item.checksum and not _CHECKSUM.fullmatch(item.checksum):
         raise RefusedError("its checksum is neither sha256:<hex> nor md5:<hex>")
     name = name_in(journal.cache, item.path)
     known, there = journal.finished(name), item.path.is_file()
@@ -246,9 +256,11 @@ def _check_budget(cache: Path, wanted: Sequence[Download], policy: settings.Down
     Raises:
         DataError: It cannot.
     """
-    sizes = [policy.typical_file if item.size is None else item.size for item in wanted]
-    there = sum(part.stat().st_size for item in wanted if (part := partial_of(item.path)).is_file())
-    needed, free = sum(sizes) - there, shutil.disk_usage(cache).free
+    needed = sum(policy.typical_file if item.size is None else item.size for item in wanted)
+    free = shutil.disk_usage(cache).free
+    if needed + policy.reserve > free:  # only then it matters what a run before has left
+        parts = (partial_of(item.path) for item in wanted)
+        needed -= sum(part.stat().st_size for part in parts if part.is_file())
     if needed + policy.reserve > free:
         guessed = sum(item.size is None for item in wanted)
         raise DataError(
@@ -321,7 +333,7 @@ def download(
             _check_budget(cache, wanted, policy)
             text = f"larger than download.largest_file = {policy.largest_file:,} bytes"
             limit = Limit(policy.largest_file, text)
-            work = _Fetching(policy, journal, limit, advance, lambda _: None)
+            work = _Fetching(policy, journal, limit, advance, lambda *_: None)
             rows |= {row.path: row for row in asyncio.run(work.run(wanted))}
     return Report([rows[path] for path in unique], time.monotonic() - begin)
 
@@ -381,6 +393,6 @@ def _fetch_large(
     _check_budget(journal.cache, [item], policy)
     room = shutil.disk_usage(journal.cache).free - policy.reserve
     limit = Limit(room, f"larger than the {size_text(room)} that the disk has room for")
-    with progress(f"Fetching {item.path.name}", item.size) as advance:
-        work = _Fetching(policy, journal, limit, lambda _: None, advance)
+    with FileBar(f"Fetching {item.path.name}", item.size, progress) as bar:
+        work = _Fetching(policy, journal, limit, lambda _: None, bar)
         return asyncio.run(work.run([item]))[0]

@@ -9,7 +9,7 @@ from urllib.parse import quote
 from chromaflow.errors import DataError
 from chromaflow.project import Project
 from chromaflow.settings import Settings
-from chromaflow.sources.base import Record, draw, read_file, resolve
+from chromaflow.sources.base import Opener, Record, draw, read_file, resolve
 
 EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif"})
 
@@ -120,3 +120,6 @@ class Folder:
                 read=partial(read_file, path),
                 split=self.split,
             )
+
+
+SOURCE: Opener = Folder

@@ -5,6 +5,7 @@ what bears that hint can be assigned to no split that trains, validates or tests
 """
 
 from chromaflow.settings import Settings
+from chromaflow.sources.base import Opener
 from chromaflow.sources.folder import Folder
 
 
@@ -25,3 +26,6 @@ class Historic(Folder):
 
     def _choose(self, names: list[str], _settings: Settings) -> list[str]:
         return names
+
+
+SOURCE: Opener = Historic

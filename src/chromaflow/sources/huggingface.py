@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 from chromaflow.errors import DataError, ServerError, UserError
 from chromaflow.project import SPLITS, Project
 from chromaflow.settings import Settings
-from chromaflow.sources.base import Record, UnreadableError, lot
+from chromaflow.sources.base import Opener, Record, UnreadableError, lot
 from chromaflow.sources.labels import choose
 
 _MEND = "chromaflow ingest --set source.name=huggingface --set source.repository=OWNER/NAME"
@@ -274,6 +274,9 @@ class HuggingFace:
         """What the set itself says of its images: its test images never train."""
         part = PurePosixPath(self._subset).name
         return part if part in SPLITS and part != "train" else ""
+
+
+SOURCE: Opener = HuggingFace
 
 
 def _group(

@@ -18,7 +18,15 @@ from chromaflow.project import Project
 from chromaflow.settings import Settings
 from chromaflow.sources import wordnet
 from chromaflow.sources.archives import LARGEST_MEMBER, leads_out
-from chromaflow.sources.base import Record, Source, UnreadableError, draw, read_file, resolve
+from chromaflow.sources.base import (
+    Opener,
+    Record,
+    Source,
+    UnreadableError,
+    draw,
+    read_file,
+    resolve,
+)
 from chromaflow.sources.huggingface import HuggingFace
 
 LICENSE = "ImageNet terms of access: non-commercial research and education"
@@ -48,6 +56,9 @@ def open_imagenet(project: Project, settings: Settings) -> Source:
     if path.is_file():
         return ImageNetTar(path, settings)
     raise DataError(f"source.archive = {settings.source.archive} does not exist.", _MEND)
+
+
+SOURCE: Opener = open_imagenet
 
 
 class ImageNetHub(HuggingFace):

@@ -17,7 +17,7 @@ import shutil
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -26,37 +26,19 @@ from chromaflow import console, files
 from chromaflow.errors import DataError
 from chromaflow.project import Project
 from chromaflow.settings import Settings
-from chromaflow.sources.base import Record, Source, UnreadableError, image_id
-from chromaflow.sources.coco import Coco
-from chromaflow.sources.cvcl import Cvcl
-from chromaflow.sources.folder import Folder
-from chromaflow.sources.historic import Historic
-from chromaflow.sources.huggingface import HuggingFace
-from chromaflow.sources.imagenet import open_imagenet
+from chromaflow.settings.groups import SourceName
+from chromaflow.sources.base import Record, Source, UnreadableError, image_id, open_source
 from chromaflow.sources.inspect import Inspection, inspect
 from chromaflow.sources.known import Known, described
 from chromaflow.sources.manifest import NAME, read_manifest, to_table, write_manifest
 from chromaflow.sources.remote import Fetcher
-from chromaflow.sources.sample import Sample
 from chromaflow.sources.shards import Member, write_shard
-from chromaflow.sources.unsplash import Unsplash
-from chromaflow.sources.urls import Urls
 
 Progress = Callable[[str, int | None], AbstractContextManager[Callable[[int], None]]]
 Row = dict[str, Any]
 
 HISTORIC = "historic"
-SOURCES: dict[str, Callable[[Project, Settings], Source]] = {
-    "sample": Sample,
-    "folder": Folder,
-    "cvcl": Cvcl,
-    "coco": Coco,
-    "imagenet": open_imagenet,
-    "unsplash": Unsplash,
-    "urls": Urls,
-    "huggingface": HuggingFace,
-    HISTORIC: Historic,
-}
+SOURCES = (*get_args(SourceName), HISTORIC)
 
 
 def _shards(table: pa.Table) -> list[str]:
@@ -240,7 +222,7 @@ def _sweep(raw: Path, table: pa.Table) -> None:
 def _open_sources(project: Project, settings: Settings) -> dict[str, Source]:
     """The source that the settings name, and the historic photographs where they name some."""
     names = [settings.source.name, *([HISTORIC] if settings.source.historic else [])]
-    return {name: SOURCES[name](project, settings) for name in names}
+    return {name: open_source(name, project, settings) for name in names}
 
 
 def _collect(
@@ -275,17 +257,21 @@ def _renew(
     table = pa.concat_tables(tables).sort_by("id")
     changed = _commit(raw, staging, old, table)
     _sweep(raw, table)
-    before, after = set(old["id"].to_pylist()), set(table["id"].to_pylist())
     return {
         "changed": changed,
         "source": settings.source.name,
         "images": len(table),
-        "added": len(after - before),
-        "removed": len(before - after),
+        "added": _count_others(table["id"], old["id"]),
+        "removed": _count_others(old["id"], table["id"]),
         "undecodable": pc.sum(pc.invert(table["decodes"])).as_py() or 0,
         "skipped": sum(source.skipped for source in sources.values()),
         "shards": len(_shards(table)),
     }
+
+
+def _count_others(ids: pa.ChunkedArray, known: pa.ChunkedArray) -> int:
+    """How many ids are not known."""
+    return int(pc.sum(pc.invert(pc.is_in(ids, known.combine_chunks()))).as_py() or 0)
 
 
 def ingest(

@@ -8,18 +8,21 @@ compared with the digest in the journal, once.
 
 import contextlib
 import fcntl
+import hashlib
 import json
 import os
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from chromaflow import files
 from chromaflow.errors import ServerError
+from chromaflow.sources import addresses
 
 NAME = ".downloads.jsonl"
 LOCK = ".downloads.lock"
+RESUME_FROM = 256 * 2**10  # bytes; what is smaller is as well fetched anew
 _COMPACT_FROM = 1000
 
 
@@ -65,8 +68,8 @@ class Started:
     Args:
         path: Below the cache.
         origin: Digest of the address without its query.
-        validator: ETag or Last-Modified that tells whether the server's file is still the same;
-            may be empty.
+        validator: ETag, Last-Modified or a store's key that tells whether the file there is still
+            the same; may be empty.
         total: Bytes of the whole file, None where the server did not tell.
         boot: The start of the machine at which this was written.
     """
@@ -77,10 +80,18 @@ class Started:
     total: int | None
     boot: str = field(default_factory=lambda: BOOT)
 
-    @property
-    def certain(self) -> bool:
-        """Whether its bytes cannot have been lost with the machine's power."""
-        return bool(BOOT) and self.boot == BOOT
+    def begins(self, address: str, checksum: str, size: int) -> bool:
+        """Whether bytes beside the file's place are known to be its beginning.
+
+        After a loss of power, or where the server does not tell versions of a file apart, only a
+        checksum of the whole can tell.
+        """
+        sure = bool(BOOT) and self.boot == BOOT and bool(self.validator)
+        return (
+            self.origin == origin_of(address)
+            and (sure or bool(checksum))
+            and (self.total is None or size <= self.total)
+        )
 
 
 Fact = Finished | Started
@@ -150,7 +161,13 @@ class Journal:
 
 
 def _line(fact: Fact) -> bytes:
-    return json.dumps(asdict(fact), separators=(",", ":")).encode() + b"\n"
+    values = {name: getattr(fact, name) for name in fact.__slots__}
+    return json.dumps(values, separators=(",", ":")).encode() + b"\n"
+
+
+def origin_of(address: str) -> str:
+    """Digest of an address without its query, which may hold a key."""
+    return hashlib.sha256(addresses.shown(address).encode()).hexdigest()[:16]
 
 
 def partial_of(path: Path) -> Path:

@@ -6,10 +6,14 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from chromaflow.sources.base import Record, image_id
+from chromaflow.sources.inspect import Inspection
 from chromaflow.sources.manifest import to_table
+
+_MEASURES = [name for name in Inspection._fields if name not in ("decodes", "error")]
 
 
 def described(record: Record) -> dict[str, str | None]:
@@ -39,6 +43,8 @@ class Known:
         ids = np.fromiter(numbers, np.uint64, len(self._table))
         self._order = np.argsort(ids, kind="stable")
         self._ids: NDArray[np.uint64] = ids[self._order]
+        lacking = [pc.is_null(self._table[name]) for name in _MEASURES]
+        self._lacking = np.logical_or.reduce([np.asarray(column) for column in lacking])
         self._kept = array("q")
         self._amended: list[Mapping[str, Any]] = []
 
@@ -75,7 +81,7 @@ class Known:
 
     def lacks_measures(self, index: int) -> bool:
         """Whether a row comes from an ingest that did not measure all that is measured now."""
-        return self.cell(index, "luma_spread") is None
+        return bool(self._lacking[index])
 
     def keep(self, index: int, record: Record, measured: Mapping[str, Any] | None = None) -> None:
         """Take a row over, with what its record and a new measurement tell now."""

@@ -33,6 +33,7 @@ SCHEMA = pa.schema(
         ("mean_a", pa.float64()),
         ("mean_b", pa.float64()),
         ("luma_spread", pa.float64()),
+        ("free_chroma", pa.float64()),
         ("phash", pa.string()),
         ("shard", pa.string()),
         ("key", pa.string()),

@@ -1,17 +1,24 @@
-"""What came of every file that was to be fetched, and the table that tells it."""
+"""What came of every file that was to be fetched, and how a user sees it: a bar and a table."""
 
+import contextlib
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from rich.table import Table
+from rich.text import Text
 
 from chromaflow.console import console
 
 State = Literal["fetched", "resumed", "skipped", "failed"]
+# Told how many bytes of one file are there, and how many it has, or None.
+OnBytes = Callable[[int, int | None], object]
+Progress = Callable[[str, int | None], AbstractContextManager[Callable[[int], None]]]
 MOST_REASONS = 10
 
 
@@ -52,7 +59,33 @@ class Outcome:
     passing: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
+class Summary:
+    """What came of the files of one call or of several, without naming them; summaries add up.
+
+    Args:
+        states: How many files ended in each state.
+        reasons: How many files each reason stopped. Reasons that differ in a large number only,
+            such as a size, count as one.
+        received: Bytes that came over the network for the files that are there now.
+        seconds: That the calls took.
+    """
+
+    states: Counter[State] = field(default_factory=Counter)
+    reasons: Counter[str] = field(default_factory=Counter)
+    received: int = 0
+    seconds: float = 0.0
+
+    def __add__(self, other: "Summary") -> "Summary":
+        return Summary(
+            self.states + other.states,
+            self.reasons + other.reasons,
+            self.received + other.received,
+            self.seconds + other.seconds,
+        )
+
+
+@dataclass(frozen=True)
 class Report:
     """What came of all files of one call.
 
@@ -63,37 +96,47 @@ class Report:
 
     rows: Sequence[Outcome]
     seconds: float
-    _failed: dict[Path, str] = field(init=False, repr=False, compare=False)
 
-    def __post_init__(self) -> None:
-        failed = {item.path: item.reason for item in self.rows if item.state == "failed"}
-        object.__setattr__(self, "_failed", failed)
-
-    def __add__(self, other: "Report") -> "Report":
-        return Report([*self.rows, *other.rows], self.seconds + other.seconds)
-
-    @property
+    @cached_property
     def failed(self) -> dict[Path, str]:
         """Reasons of the files that failed, by path."""
-        return self._failed
+        return {row.path: row.reason for row in self.rows if row.state == "failed"}
 
-    @property
-    def received(self) -> int:
-        """Bytes that came over the network for the files that are there now."""
-        return sum(item.received for item in self.rows if item.state != "failed")
+    @cached_property
+    def summary(self) -> Summary:
+        """The numbers of the closing table."""
+        return Summary(
+            Counter(row.state for row in self.rows),
+            Counter(re.sub(r"\d[\d,]{3,}", "N", text) for text in self.failed.values()),
+            sum(row.received for row in self.rows if row.state != "failed"),
+            self.seconds,
+        )
 
-    def count(self, state: State) -> int:
-        """How many files ended in a state."""
-        return sum(item.state == state for item in self.rows)
 
-    @property
-    def reasons(self) -> list[tuple[str, int]]:
-        """Reasons of failures with how many files each stopped, the most frequent first.
+class FileBar(contextlib.ExitStack):
+    """Progress of one file; a context. It shows once the server has told how large the file is.
 
-        Reasons that differ in a large number only, such as a size, count as one.
-        """
-        counts = Counter(re.sub(r"\d[\d,]{3,}", "N", text) for text in self._failed.values())
-        return sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))
+    Args:
+        description: What is shown.
+        size: Bytes of the file that its source tells, or None.
+        progress: Opens what shows it.
+    """
+
+    def __init__(self, description: str, size: int | None, progress: Progress) -> None:
+        super().__init__()
+        self._description = description
+        self._size = size
+        self._progress = progress
+        self._there = 0
+        self._advance: Callable[[int], None] | None = None
+
+    def __call__(self, there: int, size: int | None) -> None:
+        """Show how many bytes are there; `size` is what the server tells, or None."""
+        if self._advance is None:
+            shown = self._progress(self._description, self._size or size)
+            self._advance = self.enter_context(shown)
+        self._advance(there - self._there)
+        self._there = there
 
 
 def size_text(count: float) -> str:
@@ -105,24 +148,32 @@ def size_text(count: float) -> str:
     return f"{count:.1f} TB"
 
 
-def show(report: Report) -> None:
-    """Print the closing table on standard error: files by state, bytes, rate, reasons."""
-    table = Table(title="Downloads", title_justify="left")
-    table.add_column("files")
-    table.add_column("", justify="right")
-    for state in ("fetched", "resumed", "skipped", "failed"):
-        if state != "resumed" or report.count("resumed"):
-            table.add_row(state, str(report.count(state)))
-    reasons = report.reasons
+def time_text(seconds: float) -> str:
+    """A duration as people read it: `4.2 s`, `3 min 20 s`, `2 h 5 min`."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def show(summary: Summary, title: str = "Downloads") -> None:
+    """Print the closing table on standard error: files by state, reasons, bytes, rates, time."""
+    table = Table(title=title, title_justify="left", show_header=False)
+    table.add_column()
+    table.add_column(justify="right", no_wrap=True)
+    reasons = sorted(summary.reasons.items(), key=lambda pair: (-pair[1], pair[0]))
+    for state in get_args(State):
+        table.add_row(state, f"{summary.states[state]:,}")
     for reason, count in reasons[:MOST_REASONS]:
-        table.add_row(f"  {reason}", str(count), style="dim")
+        table.add_row(Text(f"  {reason}"), f"{count:,}", style="dim")
     if rest := sum(count for _, count in reasons[MOST_REASONS:]):
-        table.add_row(f"  {len(reasons) - MOST_REASONS} other reasons", str(rest), style="dim")
-    seconds = max(report.seconds, 1e-3)
-    arrived = report.count("fetched") + report.count("resumed")
+        table.add_row(f"  {len(reasons) - MOST_REASONS} other reasons", f"{rest:,}", style="dim")
+    seconds = max(summary.seconds, 1e-3)
+    arrived = summary.states["fetched"] + summary.states["resumed"]
     table.add_section()
-    table.add_row("received", size_text(report.received))
-    table.add_row("time", f"{report.seconds:.1f} s")
-    table.add_row("rate", f"{size_text(report.received / seconds)}/s")
-    table.add_row("", f"{arrived / seconds:.0f} files/s")
-    console().print(table, markup=False)
+    if arrived:
+        table.add_row("received", size_text(summary.received))
+        table.add_row("rate", f"{size_text(summary.received / seconds)}/s")
+        table.add_row("", f"{arrived / seconds:,.1f} files/s")
+    table.add_row("time", time_text(summary.seconds))
+    console().print(table)

@@ -89,18 +89,18 @@ def _silent(_description: str, _total: int | None) -> Iterator[Callable[[int], N
 
 def published(
     project: Project, settings: Settings, address: str, mend: str, name: str = ""
-) -> tuple[Path, str]:
+) -> tuple[Path, str, str]:
     """The archive or table of a source: on disk where the settings say so, else fetched once.
 
     Args:
         project: The checkout.
         settings: `source.archive`, `source.address` and `download` are used.
         address: Where the publisher has it.
-        mend: The command that mends it where the server does not give it.
+        mend: The command that names another one.
         name: Of the file in the cache; empty takes it from the address.
 
     Returns:
-        Its path, and what names it in an error.
+        Its path, what names it in an error, and what mends it where it is broken.
 
     Raises:
         DataError: The server gives something else, or nothing.
@@ -110,9 +110,14 @@ def published(
 
     if settings.source.archive:
         path = resolve(project, settings.source.archive)
-        return path, f"source.archive = {settings.source.archive}"
+        return path, f"source.archive = {settings.source.archive}", mend
     address = settings.source.address or address
     folder = cache(project, settings.source.name)
     path = folder / (name or address.rpartition("/")[2])
     fetch.fetch_one(fetch.Download(address, path), settings.download, mend=mend)
-    return path, address
+    return path, address, fetch_anew(path)
+
+
+def fetch_anew(path: Path) -> str:
+    """What mends a fetched file that is broken."""
+    return f"rm {path}, then run the command again: it fetches the file anew"

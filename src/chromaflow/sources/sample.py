@@ -20,7 +20,7 @@ from PIL import Image
 from chromaflow.errors import DataError
 from chromaflow.project import Project
 from chromaflow.settings import Settings
-from chromaflow.sources.base import Record, draw
+from chromaflow.sources.base import Opener, Record, draw
 
 # Tiles of one size that a photograph gives at most; the two views of a scene share them.
 MOST_TILES = 72
@@ -182,3 +182,6 @@ class Sample:
                 extension=".png",
                 read=partial(_cut, path, x, y, side, self._tile),
             )
+
+
+SOURCE: Opener = Sample

@@ -71,7 +71,9 @@ class Schedule:
 
     def host(self, name: str) -> Host:
         """The host of a name, the same object for the same name."""
-        return self._hosts.setdefault(name, Host(name))
+        if name not in self._hosts:
+            self._hosts[name] = Host(name)
+        return self._hosts[name]
 
     def add(self, job: Job) -> None:
         """Put a job at the end of its host's queue."""
@@ -101,7 +103,7 @@ class Schedule:
             wait = None
             if self._turns:
                 time, _, host = self._turns[0]
-                wait = max(time, host.not_before) - now
+                wait = 0.0 if host.verdict else max(time, host.not_before) - now
                 if wait <= 0:
                     heapq.heappop(self._turns)
                     return self._give(host, now)
@@ -120,7 +122,8 @@ class Schedule:
     def _give(self, host: Host, now: float) -> Job:
         host.queued = False
         host.active += 1
-        host.not_before = now + self._policy.host_delay
+        if not host.verdict:
+            host.not_before = now + self._policy.host_delay
         job = host.jobs.popleft()
         self._settle(host)
         return job
@@ -148,10 +151,17 @@ class Schedule:
 
     def pause(self, host: Host, seconds: float) -> None:
         """Ask nothing of a host for some seconds, as it wishes."""
-        host.not_before = max(host.not_before, self._loop.time() + seconds)
+        if not host.verdict:
+            host.not_before = max(host.not_before, self._loop.time() + seconds)
 
     def judge(self, host: Host, failure: str) -> None:
         """Note how a file of a host ended; an empty failure means that the host is alive."""
         host.failures = host.failures + 1 if failure else 0
         if host.failures >= HOPELESS:
-            host.verdict = f"the host was given up: {failure}"
+            self.give_up(host, failure)
+
+    def give_up(self, host: Host, reason: str) -> None:
+        """Ask nothing of a host any more; its jobs are handed out at once, to be ended."""
+        host.verdict = f"the host was given up: {reason}"
+        host.not_before = 0.0
+        self._changed.set()

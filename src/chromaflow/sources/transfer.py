@@ -2,16 +2,13 @@
 
 import asyncio
 import email.utils
-import hashlib
 import http
 import re
 import socket
 import ssl
 import time
-from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Self
-from urllib.parse import urlsplit
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
@@ -20,31 +17,44 @@ from yarl import URL
 import chromaflow
 from chromaflow import settings
 from chromaflow.sources import addresses
-from chromaflow.sources.journal import Finished, Journal, Started
-from chromaflow.sources.outcomes import PassingError, RefusedError, State
+from chromaflow.sources.journal import RESUME_FROM, Finished, Journal, Started, origin_of
+from chromaflow.sources.outcomes import OnBytes, PassingError, RefusedError, State
 from chromaflow.sources.partial import Limit, Partial, fault_of
 from chromaflow.sources.schedule import Job
 
 MOST_REDIRECTS = 5
 SLOWEST = 1000  # bytes a second, over the stall timeout
-RESUME_FROM = 256 * 2**10  # bytes; what is smaller is as well fetched anew
+_PRIVATE = "redirected to a private network"
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _PASSING = frozenset({408, 425, 429, 500, 502, 503, 504, 507, 509, 520, 521, 522, 523, 524})
 
 
-class _PublicResolver(AbstractResolver):
-    """Resolves names, and refuses those of private networks when the connection is made."""
+class _Resolver(AbstractResolver):
+    """Resolves names when a connection is made; limits where they may lead, and remembers it.
 
-    def __init__(self) -> None:
+    Args:
+        allowed: The kinds of network that a name may lead into; None allows all.
+    """
+
+    def __init__(self, allowed: set[addresses.Network] | None) -> None:
         self._inner = aiohttp.DefaultResolver()
+        self._allowed = allowed
+        self._seen: dict[str, set[addresses.Network]] = {}
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
     ) -> list[ResolveResult]:
         found = await self._inner.resolve(host, port, family)
-        if any(addresses.is_private(item["host"]) for item in found):
-            raise RefusedError("redirected to a private network")
+        kinds = {addresses.network(item["host"]) for item in found}
+        if self._allowed is not None and not kinds <= self._allowed:
+            raise RefusedError(_PRIVATE)
+        self._seen.setdefault(host, set()).update(kinds)
         return found
+
+    def network(self, host: str) -> addresses.Network:
+        """Where a name has led; one that led into several networks, or none, counts as open."""
+        kinds = self._seen.get(host, set())
+        return next(iter(kinds)) if len(kinds) == 1 else "open"
 
     async def close(self) -> None:
         await self._inner.close()
@@ -82,8 +92,12 @@ def _validator(headers: Any) -> str:
     return str(headers["Last-Modified"]) if certain else ""
 
 
-def _origin(address: str) -> str:
-    return hashlib.sha256(addresses.shown(address).encode()).hexdigest()[:16]
+def _literal(host: str) -> addresses.Network | None:
+    """The network of a host that is written as an IP address; None for a name."""
+    try:
+        return addresses.network(host)
+    except ValueError:
+        return None
 
 
 def _url(address: str) -> URL:
@@ -101,7 +115,7 @@ class Transfer:
         policy: The group `download` of the settings.
         journal: Of the cache.
         limit: How large a file may be.
-        on_bytes: Told of every number of bytes that arrived.
+        on_bytes: Told how many bytes of a file are there, and how many it has, if known.
     """
 
     def __init__(
@@ -109,18 +123,19 @@ class Transfer:
         policy: "settings.Download",
         journal: Journal,
         limit: Limit,
-        on_bytes: Callable[[int], object],
+        on_bytes: OnBytes,
     ) -> None:
         self._policy = policy
         self._journal = journal
         self._limit = limit
         self._on_bytes = on_bytes
         self._proxies = addresses.Proxies(policy.proxy)
-        self._any = self._session(None)
-        # Its connections have all been seen to lead into the open network.
-        self._public = self._session(_PublicResolver())
+        self._resolver = _Resolver(None)
+        self._asking = self._session(self._resolver)
+        # For redirects: connections are kept apart by the networks that they may lead into.
+        self._led: dict[addresses.Network, aiohttp.ClientSession] = {}
 
-    def _session(self, resolver: AbstractResolver | None) -> aiohttp.ClientSession:
+    def _session(self, resolver: AbstractResolver) -> aiohttp.ClientSession:
         policy = self._policy
         contact = f" (+{policy.contact})" if policy.contact else ""
         return aiohttp.ClientSession(
@@ -149,8 +164,8 @@ class Transfer:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        await self._any.close()
-        await self._public.close()
+        for session in (self._asking, *self._led.values()):
+            await session.close()
 
     async def fetch(self, job: Job) -> tuple[State, int]:
         """Fetch one file; give its state and the bytes that came.
@@ -183,10 +198,10 @@ class Transfer:
 
     async def _fetch(self, job: Job, partial: Partial) -> tuple[State, int]:
         started = self._journal.started(job.name)
-        if partial.size and not self._goes_on(job, partial, started):
-            partial.empty()
-        if partial.size:
+        if started and started.begins(job.address, job.checksum, partial.size):
             await asyncio.to_thread(partial.hash_part)
+        else:
+            partial.empty()
         before = partial.size
         if started is None or not before or partial.size != started.total:
             headers = {}
@@ -202,44 +217,41 @@ class Transfer:
         partial.take_place()
         return ("resumed" if before else "fetched"), partial.size - before
 
-    def _goes_on(self, job: Job, partial: Partial, started: Started | None) -> bool:
-        """Whether what lies there is known to be the beginning of this file."""
-        return (
-            started is not None
-            and started.origin == _origin(job.address)
-            and bool(started.validator or job.checksum)
-            and (started.certain or bool(job.checksum))
-            and (started.total is None or partial.size <= started.total)
-        )
-
     async def _follow(self, address: str, headers: dict[str, str]) -> aiohttp.ClientResponse:
         """Ask, and follow redirects as far as they are allowed."""
-        url, session, guarded = _url(address), self._any, False
+        url, session, home = _url(address), self._asking, None
+        # Without a limit of its own a head could drip for days.
+        patience = self._policy.connect_timeout + self._policy.stall_timeout
         for _ in range(MOST_REDIRECTS + 1):
             proxy = self._proxies.of(url.scheme, url.host or "")
-            if guarded:
-                if addresses.is_private_literal(url.host or ""):
-                    raise RefusedError("redirected to a private network")
-                # A proxy resolves the name itself, and may itself be in a private network.
-                session = self._any if proxy else self._public
-            response = await session.get(url, headers=headers, allow_redirects=False, proxy=proxy)
+            async with asyncio.timeout(patience):
+                response = await session.get(
+                    url, headers=headers, allow_redirects=False, proxy=proxy
+                )
             place = response.headers.get("Location", "")
             if response.status not in _REDIRECTS or not place:
                 return response
             response.release()
+            host = url.raw_host or ""
+            home = home or _literal(host) or self._resolver.network(host)
             target = url.join(_url(place))
             addresses.check_redirect(str(url), str(target))
-            guarded = guarded or not await self._is_private(address)
-            url = target
+            url, session = target, self._session_for(target, home)
         raise RefusedError(f"redirected more than {MOST_REDIRECTS} times")
 
-    async def _is_private(self, address: str) -> bool:
-        """Whether an address of the list is in a private network, so that its redirects may be."""
-        host = urlsplit(address).hostname or ""
-        if self._proxies.of(urlsplit(address).scheme, host):
-            return addresses.is_private_literal(host)
-        found = await asyncio.get_running_loop().getaddrinfo(host, None)
-        return any(addresses.is_private(str(item[4][0])) for item in found)
+    def _session_for(self, url: URL, home: addresses.Network) -> aiohttp.ClientSession:
+        """The session for a redirect, which leads into the open network or stays at home.
+
+        Raises:
+            RefusedError: It leads elsewhere; of a name this shows when it is resolved.
+        """
+        if (_literal(url.raw_host or "") or home) not in ("open", home):
+            raise RefusedError(_PRIVATE)
+        if self._proxies.of(url.scheme, url.host or ""):
+            return self._asking  # a proxy resolves the name itself, and may itself be private
+        if home not in self._led:
+            self._led[home] = self._session(_Resolver({"open", home}))
+        return self._led[home]
 
     def _accept(
         self, job: Job, partial: Partial, response: aiohttp.ClientResponse, started: Started | None
@@ -264,19 +276,21 @@ class Transfer:
             partial.expect(total)
         validator = _validator(response.headers)
         if (total is None or total > RESUME_FROM) and (validator or job.checksum):
-            self._journal.note(Started(job.name, _origin(job.address), validator, total))
+            self._journal.note(Started(job.name, origin_of(job.address), validator, total))
         return 0
 
     @staticmethod
     def _continues(partial: Partial, response: aiohttp.ClientResponse, started: Started) -> bool:
         """Whether a 206 goes on where the part ends, or a 416 says that nothing is missing."""
         tag = response.headers.get("ETag")
-        if tag is not None and started.validator.startswith('"') and tag != started.validator:
+        date = response.headers.get("Last-Modified")
+        told = tag if started.validator.startswith('"') else date
+        if started.validator and told not in (None, started.validator):
             return False
-        told = response.headers.get("Content-Range", "")
+        part = response.headers.get("Content-Range", "")
         if response.status == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
-            return told == f"bytes */{partial.size}"
-        match = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+|\*)", told)
+            return part == f"bytes */{partial.size}"
+        match = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+|\*)", part)
         if match is None or int(match[1]) != partial.size:
             return False
         return started.total is None or match[3] in ("*", str(started.total))
@@ -286,9 +300,11 @@ class Transfer:
         if response.status == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
             return
         window, since, sniffed = time.monotonic(), partial.size, partial.size > 0
+        coming = response.content_length
+        total = None if coming is None else partial.size + coming
         async for data in response.content.iter_any():
             partial.write(data)
-            self._on_bytes(len(data))
+            self._on_bytes(partial.size, total)
             if not sniffed and partial.size >= 64:
                 sniffed = True
                 if fault := fault_of(partial.head, job.name):

@@ -11,7 +11,7 @@ from chromaflow.errors import DataError
 from chromaflow.project import Project
 from chromaflow.settings import Settings
 from chromaflow.sources.archives import members
-from chromaflow.sources.base import Record, cache, draw, image_id, read_file
+from chromaflow.sources.base import Opener, Record, cache, draw, image_id, read_file
 from chromaflow.sources.fetch import Download
 from chromaflow.sources.remote import published
 from chromaflow.sources.table import Row, text_rows
@@ -37,13 +37,13 @@ class Unsplash:
     """
 
     def __init__(self, project: Project, settings: Settings) -> None:
-        path, self._name = published(project, settings, ADDRESS, _MEND, "lite.zip")
+        path, name, mend = published(project, settings, ADDRESS, _MEND, "lite.zip")
         self._width = settings.source.width
         self._cache = cache(project, "unsplash") / "images"
-        rows = [row for row in _photos(path, self._name) if len(row) == len(_COLUMNS)]
+        rows = [row for row in _photos(path, name, mend) if len(row) == len(_COLUMNS)]
         distinct = {row["photo_id"]: row["photo_image_url"] for row in reversed(rows)}
         if not distinct:
-            raise DataError(f"{self._name} holds no photograph.", _MEND)
+            raise DataError(f"{name} holds no photograph.", mend)
         self.skipped = len(rows) - len(distinct)
         self._photos = draw(
             sorted(distinct.items()), lambda photo: self._url(photo[0]), settings.source
@@ -80,18 +80,21 @@ class Unsplash:
         return f"{address}{mark}w={self._width}&fit=max&fm=jpg&q=85"
 
 
-def _photos(path: Path, name: str) -> Iterator[Row]:
+SOURCE: Opener = Unsplash
+
+
+def _photos(path: Path, name: str, mend: str) -> Iterator[Row]:
     """The rows of the table, which may lie in a zip archive."""
     if not zipfile.is_zipfile(path):
-        return text_rows(lambda: path.open("rb"), name, _COLUMNS, "photo_image_url", _MEND)
+        return text_rows(lambda: path.open("rb"), name, _COLUMNS, "photo_image_url", mend)
     tables = [
         member
-        for member in members(path, name, _MEND)
+        for member in members(path, name, mend)
         if PurePosixPath(member.filename).name.startswith(("photos.tsv", "photos.csv"))
     ]
     if not tables or tables[0].file_size > LARGEST_TABLE:
-        raise DataError(f"{name} holds no table photos.tsv000 or photos.csv000.", _MEND)
+        raise DataError(f"{name} holds no table photos.tsv000 or photos.csv000.", mend)
     archive = zipfile.ZipFile(path)
     return text_rows(
-        lambda: cast(BinaryIO, archive.open(tables[0])), name, _COLUMNS, "photo_image_url", _MEND
+        lambda: cast(BinaryIO, archive.open(tables[0])), name, _COLUMNS, "photo_image_url", mend
     )

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from chromaflow.errors import DataError
 from chromaflow.project import SPLITS, Project
 from chromaflow.settings import Settings
-from chromaflow.sources.base import Record, cache, image_id, lot, read_file, resolve
+from chromaflow.sources.base import Opener, Record, cache, image_id, lot, read_file, resolve
 from chromaflow.sources.fetch import Download
 from chromaflow.sources.folder import EXTENSIONS
 from chromaflow.sources.table import Row, open_table
@@ -89,6 +89,9 @@ class Urls:
             split=split if split in SPLITS else "",
             download=Download(address, path, length, checksum),
         )
+
+
+SOURCE: Opener = Urls
 
 
 def _lot(row: Row, salt: str) -> int:

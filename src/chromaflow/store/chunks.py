@@ -1,8 +1,9 @@
 """litdata chunks in groups: each group is written under a name of its own and found again by it."""
 
+import hashlib
 import io
 import itertools
-import os
+import json
 import struct
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -35,19 +36,9 @@ def colors_name(group: str) -> str:
     return f"{group}.colors.npy"
 
 
-def _measure(path: Path) -> Chunk:
-    """What the index says of a chunk, from its own header.
-
-    A chunk is the number of its images, n, then n + 1 offsets of which the last is the chunk's
-    length, all uint32, then the images.
-    """
-    with path.open("rb") as file:
-        images = struct.unpack("<I", file.read(UINT32))[0]
-        file.seek(UINT32 * (images + 1))
-        length = struct.unpack("<I", file.read(UINT32))[0]
-        if length != file.seek(0, os.SEEK_END):
-            raise ValueError(f"{path} is cut short")
-    return {"chunk_bytes": length, "chunk_size": images, "dim": None, "filename": path.name}
+def list_name(group: str) -> str:
+    """Name of the file beside a group's chunks that lists them."""
+    return f"{group}.json"
 
 
 def find(folder: Path, group: str, images: int) -> list[Chunk] | None:
@@ -58,19 +49,21 @@ def find(folder: Path, group: str, images: int) -> list[Chunk] | None:
         group: Its name.
         images: How many images it holds when it is complete.
     """
-    found: list[Chunk] = []
     try:
         read_colors(folder, group)
-        while images > 0:
-            found.append(_measure(folder / _file_name(group, len(found))))
-            images -= found[-1]["chunk_size"]
-    except (OSError, ValueError, EOFError, struct.error):
+        found: list[Chunk] = json.loads((folder / list_name(group)).read_text(encoding="utf-8"))
+        for number, chunk in enumerate(found):
+            path = folder / _file_name(group, number)
+            if chunk["filename"] != path.name or chunk["chunk_bytes"] != path.stat().st_size:
+                return None
+            images -= chunk["chunk_size"]
+    except (OSError, ValueError, EOFError, KeyError, TypeError):
         return None
     return found if images == 0 else None
 
 
 def read_colors(folder: Path, group: str) -> NDArray[np.int64]:
-    """The colors of a group's images, int64 (256, 256), as `statistics.count` counts them.
+    """The colors of a group's images, int64 (256, 256), as `statistics.ColorCount` counts them.
 
     Raises:
         OSError: The file is not there.
@@ -93,7 +86,7 @@ def _write_colors(folder: Path, group: str, colors: NDArray[np.int64]) -> None:
 def write(folder: Path, group: str, chunk_bytes: int, items: Iterable[LabItem]) -> list[Chunk]:
     """Write a group; each file takes its name when it is complete and on disk.
 
-    One chunk is written while the images of the next are drawn. The count of the colors comes
+    One chunk is written while the images of the next are drawn. The list of the chunks comes
     last: a group that has it is whole.
 
     Args:
@@ -107,26 +100,30 @@ def write(folder: Path, group: str, chunk_bytes: int, items: Iterable[LabItem]) 
         The chunks as the index tells them.
     """
     chunks: list[Chunk] = []
-    colors = np.zeros((256, 256), np.int64)
+    colors = statistics.ColorCount()
     with ThreadPoolExecutor(1) as disk:
         waiting: Future[Chunk] | None = None
-        for number, content in enumerate(_fill(items, chunk_bytes)):
+        for number, content in enumerate(_fill(items, chunk_bytes, colors)):
             if waiting is not None:
                 chunks.append(waiting.result())
             path = folder / _file_name(group, number)
-            waiting = disk.submit(_write_chunk, path, content, colors)
+            waiting = disk.submit(_write_chunk, path, content)
         if waiting is not None:
             chunks.append(waiting.result())
-    _write_colors(folder, group, colors)
+    _write_colors(folder, group, colors.total())
+    files.write_json(folder / list_name(group), chunks)
     return chunks
 
 
-def _fill(items: Iterable[LabItem], chunk_bytes: int) -> Iterator[list[tuple[bytes, LabItem]]]:
+def _fill(
+    items: Iterable[LabItem], chunk_bytes: int, colors: statistics.ColorCount
+) -> Iterator[list[tuple[bytes, LabItem]]]:
     """The images of each chunk, each with the bytes that stand before its pixels."""
     content: list[tuple[bytes, LabItem]] = []
     length = 2 * UINT32
     for item in items:
         name, lab = item["id"].encode(), item["lab"]
+        colors.add(lab)
         shape = struct.pack("<5I", *ITEM, *lab.shape)
         head = struct.pack("<2I", len(name), len(shape) + lab.nbytes) + name + shape
         size = len(head) + lab.nbytes
@@ -139,19 +136,25 @@ def _fill(items: Iterable[LabItem], chunk_bytes: int) -> Iterator[list[tuple[byt
         yield content
 
 
-def _write_chunk(
-    path: Path, content: list[tuple[bytes, LabItem]], colors: NDArray[np.int64]
-) -> Chunk:
-    statistics.count((item["lab"] for _, item in content), colors)
+def _write_chunk(path: Path, content: list[tuple[bytes, LabItem]]) -> Chunk:
     sizes = (len(head) + item["lab"].nbytes for head, item in content)
     offsets = itertools.accumulate(sizes, initial=UINT32 * (len(content) + 2))
+    digest = hashlib.sha256()
     # litdata's own writer copies each chunk three times on its way to the disk.
     with files.atomic_file(path) as file:
-        file.write(struct.pack(f"<{len(content) + 2}I", len(content), *offsets))
-        for head, item in content:
-            file.write(head)
-            file.write(np.ascontiguousarray(item["lab"]).data)
-    return _measure(path)
+        begin = struct.pack(f"<{len(content) + 2}I", len(content), *offsets)
+        images = ((head, np.ascontiguousarray(item["lab"])) for head, item in content)
+        for part in itertools.chain([begin], *images):
+            digest.update(part)
+            file.write(part)
+        length = file.tell()
+    return {
+        "chunk_bytes": length,
+        "chunk_size": len(content),
+        "dim": None,
+        "filename": path.name,
+        "sha256": digest.hexdigest(),
+    }
 
 
 def write_index(folder: Path, chunks: list[Chunk], chunk_bytes: int) -> None:

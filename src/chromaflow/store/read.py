@@ -51,6 +51,7 @@ class _Entry(NamedTuple):
     name: str
     size: int
     images: int
+    sha256: str
 
 
 def _read_index(folder: Path) -> list[_Entry]:
@@ -60,7 +61,12 @@ def _read_index(folder: Path) -> list[_Entry]:
         index = json.loads(path.read_text(encoding="utf-8"))
         config: dict[str, Any] = index["config"]
         entries = [
-            _Entry(str(chunk["filename"]), int(chunk["chunk_bytes"]), int(chunk["chunk_size"]))
+            _Entry(
+                str(chunk["filename"]),
+                int(chunk["chunk_bytes"]),
+                int(chunk["chunk_size"]),
+                str(chunk.get("sha256", "")),
+            )
             for chunk in index["chunks"]
         ]
         known = all(config[key] == value for key, value in FORMAT.items()) and all(
@@ -99,20 +105,32 @@ def is_empty(folder: Path) -> bool:
 
 
 class _Chunk:
-    """An open chunk and where its images begin."""
+    """A chunk and where its images begin.
 
-    def __init__(self, path: Path, entry: _Entry) -> None:
-        self.path = path
-        self._file = os.open(path, os.O_RDONLY)
-        weakref.finalize(self, os.close, self._file)
-        head = os.pread(self._file, UINT32 * (entry.images + 2), 0)
+    Args:
+        path: The file.
+        entry: What the index says of it.
+        keep: Whether it stays open; one of a cache must not, or its deletion would free nothing.
+    """
+
+    def __init__(self, path: Path, entry: _Entry, *, keep: bool) -> None:
+        self._path = path
+        self._file = os.open(path, os.O_RDONLY) if keep else None
+        if self._file is not None:
+            weakref.finalize(self, os.close, self._file)
+        head = self._bytes(0, UINT32 * (entry.images + 2))
         images, *self._starts = struct.unpack(f"<{len(head) // UINT32}I", head)
         if images != entry.images or len(self._starts) != images + 1:
             raise ValueError("it is not what the index says")
 
+    def _bytes(self, start: int, end: int) -> bytes:
+        if self._file is not None:
+            return os.pread(self._file, end - start, start)
+        with self._path.open("rb", buffering=0) as file:
+            return os.pread(file.fileno(), end - start, start)
+
     def read(self, place: int) -> LabItem:
-        start, end = self._starts[place : place + 2]
-        data = os.pread(self._file, end - start, start)
+        data = self._bytes(*self._starts[place : place + 2])
         name, _, *kind, height, width, channels = _header(data)
         begin = 7 * UINT32 + name
         if tuple(kind) != ITEM or channels != 3 or len(data) != begin + height * width * 3:
@@ -186,10 +204,20 @@ class LabShards:
             raise IndexError(f"image {position} of {len(self)}")
         number = bisect.bisect_right(self._starts, position) - 1
         try:
-            return self._open(number).read(position - self._starts[number])
+            return self._read(number, position - self._starts[number])
         except (OSError, ValueError, struct.error) as error:
             place = self._folder / self._entries[number].name
             raise DataError(f"{place} cannot be read: {error}", f"run {_MEND}") from None
+
+    def _read(self, number: int, place: int) -> LabItem:
+        while True:
+            try:
+                return self._open(number).read(place)
+            except FileNotFoundError:
+                if self._mirror is None:
+                    raise
+                # Another process made room in the cache.
+                self.fetch(number)
 
     def fetch(self, number: int) -> Path:
         """Where a chunk lies, brought into the cache if it lay only in the mirror.
@@ -205,17 +233,11 @@ class LabShards:
         path = self._folder / entry.name
         if self._mirror is None or _is_whole(path, entry):
             return path
-        return self._mirror.fetch(f"{self._folder.name}/{entry.name}", entry.size)
+        return self._mirror.fetch(f"{self._folder.name}/{entry.name}", entry.size, entry.sha256)
 
     def _open_chunk(self, number: int) -> _Chunk:
-        while True:
-            path = self.fetch(number)
-            try:
-                return _Chunk(path, self._entries[number])
-            except FileNotFoundError:
-                # Another process may have made room in the cache just now.
-                if self._mirror is None:
-                    raise
+        path = self.fetch(number)
+        return _Chunk(path, self._entries[number], keep=path.parent == self._folder)
 
 
 def read_split(folder: Path) -> Iterator[tuple[str, NDArray[np.uint8]]]:

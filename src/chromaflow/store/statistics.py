@@ -1,6 +1,5 @@
 """What the colors of stored images are, counted while they are written."""
 
-from collections.abc import Iterable
 from typing import Any
 
 import cv2
@@ -11,23 +10,35 @@ from numpy.typing import NDArray
 _EXACT = 2**24
 
 
-def count(images: Iterable[NDArray[np.uint8]], colors: NDArray[np.int64]) -> None:
-    """Add the pixels of stored images to a count of colors.
+class ColorCount:
+    """Counts the colors of stored images, each right after it was made."""
 
-    Args:
-        images: uint8 (H, W, 3), stored Lab, each of less than 2²⁴ pixels of one color.
-        colors: int64 (256, 256): how many pixels have the color [a+128, b+128].
-    """
-    # OpenCV counts in float32.
-    part = np.zeros((256, 256), np.float32)
-    pixels = 0
-    for lab in images:
-        pixels += lab.shape[0] * lab.shape[1]
-        if pixels >= _EXACT:
-            colors += part.astype(np.int64)
-            part[:], pixels = 0, lab.shape[0] * lab.shape[1]
-        cv2.calcHist([lab], [1, 2], None, [256, 256], [0, 256, 0, 256], part, accumulate=True)
-    colors += part.astype(np.int64)
+    def __init__(self) -> None:
+        self._total = np.zeros((256, 256), np.int64)
+        # OpenCV counts in float32.
+        self._part = np.zeros((256, 256), np.float32)
+        self._pixels = 0
+
+    def add(self, lab: NDArray[np.uint8]) -> None:
+        """Count the pixels of an image.
+
+        Args:
+            lab: uint8 (H, W, 3), stored Lab, of less than 2²⁴ pixels of one color.
+        """
+        self._pixels += lab.shape[0] * lab.shape[1]
+        if self._pixels >= _EXACT:
+            self._empty()
+            self._pixels = lab.shape[0] * lab.shape[1]
+        cv2.calcHist([lab], [1, 2], None, [256, 256], [0, 256, 0, 256], self._part, accumulate=True)
+
+    def _empty(self) -> None:
+        self._total += self._part.astype(np.int64)
+        self._part[:], self._pixels = 0, 0
+
+    def total(self) -> NDArray[np.int64]:
+        """How many pixels have the color [a+128, b+128] so far, int64 (256, 256)."""
+        self._empty()
+        return self._total
 
 
 def describe(histogram: NDArray[np.int64]) -> dict[str, Any]:
