@@ -2,10 +2,13 @@
 
     python benchmarks/downloading.py
     python benchmarks/downloading.py --kill
+    python benchmarks/downloading.py --rows 2000000
 
 The server is a process of its own. Every way writes each file to disk; ours hashes it, notes it in
 the journal and renames it, too. With --kill a downloading process is killed ten times at random
-moments; what was complete then must never be asked for again, and every file must end right.
+moments; what was complete then must never be asked for again, and every file must end right. With
+--rows so many downloads, each of them twice, are planned for a host that does not answer: what is
+left is what planning itself costs.
 """
 
 import argparse
@@ -211,6 +214,19 @@ def kill(base: str, given: argparse.Namespace, folder: Path) -> None:
         raise SystemExit(1)
 
 
+def plan(rows: int, folder: Path) -> None:
+    """Give a long list with duplicates to the downloader, without a server."""
+    policy = Policy.model_validate({"reserve": "1B", "typical_file": "1B", "retries": 0})
+    numbers = (row % (rows // 2) for row in range(rows))
+    items = [Download(f"http://127.0.0.1:9/{n}.jpg", folder / f"{n}.jpg") for n in numbers]
+    before, start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, processor_time()
+    summary = download(items, policy, cache=folder).summary
+    seconds, after = processor_time() - start, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    print(f"{machine()}\n")
+    print(f"{rows:,} downloads of {summary.states.total():,} files: {seconds:.0f} s of processor")
+    print(f"time, {after / 1024:,.0f} MiB at most, of which the list itself {before / 1024:,.0f}.")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--count", type=int, default=2000, help="files")
@@ -218,12 +234,17 @@ def main() -> None:
     parser.add_argument("--latency", type=float, default=0, help="of the server, milliseconds")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--kill", action="store_true", help="kill it ten times, and verify")
+    parser.add_argument("--rows", type=int, help="plan so many downloads, and fetch none")
     parser.add_argument("--seed", type=int, default=0, help="of the moments of the kills")
     parser.add_argument("--fetch-from", help=argparse.SUPPRESS)
     parser.add_argument("--into", type=Path, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.fetch_from:
         with_chromaflow(given.fetch_from, given.count, given.into)
+        return
+    if given.rows:
+        with tempfile.TemporaryDirectory() as room:
+            plan(given.rows, Path(room))
         return
     context = multiprocessing.get_context("spawn")
     here, there = context.Pipe()

@@ -1,7 +1,6 @@
 """Photographs to Lab shards: `chromaflow preprocess` beside other ways, and how it grows.
 
     python benchmarks/preprocess.py ways --images FOLDER
-    python benchmarks/preprocess.py decoders --images FOLDER
     python benchmarks/preprocess.py growth --images FOLDER --scale 10 --increment 0.01
 
 Our side is the real step on a temporary checkout: archive, SHA-256, statistics and all. The loop
@@ -29,7 +28,6 @@ import cv2
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from decoders import compare
 from PIL import Image
 from skimage import color, data, io, transform
 
@@ -141,45 +139,29 @@ def distance(project: Project, folder: Path) -> float:
     return float(np.mean(errors))
 
 
-def on_one_core(core: int, project: Project, settings: Settings) -> None:
-    os.sched_setaffinity(0, {core})
-    preprocess(project, settings)
-
-
-def over_processes(projects: list[Project], settings: Settings) -> None:
-    """The same photographs shared out over spawned processes of one thread, one a core."""
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(len(projects), mp_context=context) as pool:
-        own = sorted(os.sched_getaffinity(0))
-        jobs = zip(own, projects, itertools.repeat(settings), strict=False)
-        list(pool.map(on_one_core, *zip(*jobs, strict=True)))
+def with_processes(settings: Settings, processes: int) -> Settings:
+    runtime = settings.runtime.model_copy(update={"processes": processes})
+    return settings.model_copy(update={"runtime": runtime})
 
 
 def ways(given: argparse.Namespace, paths: list[Path], folder: Path) -> None:
-    """What the step reaches beside a plain loop, decoding alone, and processes for threads."""
+    """What the step reaches beside a plain loop and decoding alone."""
     settings = Settings.model_validate({"preprocess": {"size": given.size}})
     many, few = repeated(paths, given.count), paths[: given.baseline]
     contents = [path.read_bytes() for path in paths]
     found: dict[str, list[tuple[float, float]]] = {}
     for repeat in range(given.repeats):
         target = folder / f"plain{repeat}"
-        project = make_project(folder / f"ours{repeat}", many)
-        parts = [
-            make_project(folder / f"part{repeat}-{part}", many[part :: cores()])
-            for part in range(cores())
-        ]
         turn = {
             "loop with scikit-image": (len(few), partial(plain_loop, few, target, given.size)),
             "OpenCV's JPEG decoding alone": (len(paths), partial(decode_alone, contents)),
-            "chromaflow preprocess, threads": (
-                given.count,
-                partial(preprocess, project, settings),
-            ),
-            f"the same over {cores()} spawned processes": (
-                given.count,
-                partial(over_processes, parts, settings),
-            ),
         }
+        for processes in sorted({1, cores()}):
+            project = make_project(folder / f"ours{repeat}-{processes}", many)
+            turn[f"chromaflow preprocess, runtime.processes = {processes}"] = (
+                given.count,
+                partial(preprocess, project, with_processes(settings, processes)),
+            )
         for name, (count, function) in turn.items():
             found.setdefault(name, []).append(rates(count, function))
     loop, alone = (statistics.median(core for _, core in found[name]) for name in list(found)[:2])
@@ -193,11 +175,12 @@ def ways(given: argparse.Namespace, paths: list[Path], folder: Path) -> None:
 
 
 def seconds_and_memory(project: Project, settings: Settings) -> tuple[float, float]:
-    """Of one run: seconds, and the peak memory of its process in MiB."""
+    """Of one run: seconds, and the peak memory of its largest process in MiB."""
     start = time.perf_counter()
     preprocess(project, settings)
     seconds = time.perf_counter() - start
-    return seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return seconds, max(one.ru_maxrss for one in used) / 1024
 
 
 def in_a_process(project: Project, settings: Settings) -> tuple[float, float]:
@@ -208,7 +191,9 @@ def in_a_process(project: Project, settings: Settings) -> tuple[float, float]:
 
 def growth(given: argparse.Namespace, paths: list[Path], folder: Path) -> None:
     """Many times the photographs, then a few more."""
-    settings = Settings.model_validate({"preprocess": {"size": given.size}})
+    settings = Settings.model_validate(
+        {"preprocess": {"size": given.size}, "runtime": {"processes": given.processes}}
+    )
     base, many = given.count, given.count * given.scale
     added = math.ceil(given.increment * many)
     found = []
@@ -235,14 +220,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("what", choices=("ways", "decoders", "growth"), nargs="?", default="ways")
+    parser.add_argument("what", choices=("ways", "growth"), nargs="?", default="ways")
     parser.add_argument(
         "--images", type=Path, help="folder of JPEG files (default: scikit-image's)"
     )
-    parser.add_argument("--count", type=int, default=400, help="photographs")
+    parser.add_argument("--count", type=int, default=2000, help="photographs")
     parser.add_argument("--baseline", type=int, default=60, help="of these for the plain loop")
     parser.add_argument("--size", type=int, default=256, help="shorter side, pixels")
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--processes", type=int, default=0, help="growth: 0 for one a core")
     parser.add_argument("--scale", type=int, default=10, help="growth: how many times as many")
     parser.add_argument("--increment", type=float, default=0.01, help="growth: share that is added")
     given = parser.parse_args()
@@ -250,10 +236,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         paths = photographs(given.images, folder / "images", given.count)
-        if given.what == "decoders":
-            compare(paths, given.size, given.repeats)
-        else:
-            {"ways": ways, "growth": growth}[given.what](given, paths, folder)
+        {"ways": ways, "growth": growth}[given.what](given, paths, folder)
 
 
 if __name__ == "__main__":

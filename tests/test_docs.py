@@ -2,11 +2,13 @@
 
 import re
 import shlex
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 import typer
 
+from chromaflow import settings
 from chromaflow.cli import app
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -34,6 +36,18 @@ def test_a_chromaflow_command_parses(line):
     arguments = shlex.split(line)[1:]
     command = typer.main.get_command(app).commands[arguments[0]]
     assert command.make_context(arguments[0], arguments[1:]).params
+
+
+@pytest.mark.parametrize(
+    "line", [x for x in documented("chromaflow") if re.search("--(set|preset) ", x)]
+)
+def test_a_chromaflow_command_sets_what_there_is(project, line):
+    words = shlex.split(line)
+    given = {name: [] for name in ("--preset", "--set")}
+    for option, value in pairwise(words):
+        if option in given:
+            given[option].append(value)
+    settings.load(project, "".join(given["--preset"]), given["--set"])
 
 
 @pytest.mark.parametrize("line", documented("dvc"))

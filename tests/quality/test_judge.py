@@ -1,22 +1,33 @@
+from typing import Any
+
 import pandas as pd
 import pyarrow as pa
 from great_expectations import expectations as gxe
 
 from chromaflow.quality.judge import Judge
 
-LOW = ("low", gxe.ExpectColumnValuesToBeBetween(column="x", min_value=3))
-MISSING = ("missing", gxe.ExpectColumnValuesToNotBeNull(column="y"))
-SUM = ("sum", gxe.ExpectColumnSumToBeBetween(column="x", max_value=5))
+
+def low() -> tuple[str, Any]:
+    return "low", gxe.ExpectColumnValuesToBeBetween(column="x", min_value=3)
+
+
+def total() -> tuple[str, Any]:
+    return "total", gxe.ExpectColumnSumToBeBetween(column="x", max_value=5)
+
+
+def missing() -> tuple[str, Any]:
+    return "missing", gxe.ExpectColumnValuesToNotBeNull(column="y")
 
 
 def test_outcomes_tell_rows_and_columns() -> None:
     frame = pd.DataFrame({"x": [1.0, 5.0, 2.0, None], "y": ["a", None, "c", "d"]})
-    low, missing, total = Judge().judge("table", frame, [LOW, MISSING, SUM], pa.array(list("abcd")))
-    assert (low.name, low.column, low.success, low.unexpected) == ("low", "x", False, 2)
-    assert low.rows.tolist() == [0, 2]
-    assert missing.rows.tolist() == [1]
-    assert (total.success, total.unexpected) == (False, 1)
-    assert total.as_json() == {"name": "sum", "column": "x", "success": False, "unexpected": 1}
+    asked = [low(), missing(), total()]
+    few, none, whole = Judge().judge("table", frame, asked, pa.array(list("abcd")))
+    assert (few.name, few.column, few.success, few.unexpected) == ("low", "x", False, 2)
+    assert few.rows.tolist() == [0, 2]
+    assert none.rows.tolist() == [1]
+    assert (whole.success, whole.unexpected) == (False, 1)
+    assert whole.as_json() == {"name": "total", "column": "x", "success": False, "unexpected": 1}
 
 
 def test_the_index_links_every_page_and_replaces_older_ones(tmp_path) -> None:
@@ -25,8 +36,8 @@ def test_the_index_links_every_page_and_replaces_older_ones(tmp_path) -> None:
     (folder / "old.html").write_text("old")
     judge = Judge()
     ids = pa.array([f"image-{index}" for index in range(2)])
-    judge.judge("table", pd.DataFrame({"x": [1.0, 5.0]}), [LOW], ids)
-    judge.judge("sums", pd.DataFrame({"x": [1.0]}), [SUM])
+    judge.judge("table", pd.DataFrame({"x": [1.0, 5.0]}), [low()], ids)
+    judge.judge("sums", pd.DataFrame({"x": [1.0]}), [total()])
     judge.write_docs(folder)
     assert not (folder / "old.html").exists()
     index = (folder / "index.html").read_text()

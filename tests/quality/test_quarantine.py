@@ -20,7 +20,11 @@ def test_every_rule_adds_its_reason() -> None:
     assert found == [
         {"id": f"{2:016x}", "rules": ["side"], "reasons": ["side 2"]},
         {"id": f"{4:016x}", "rules": ["fixed"], "reasons": ["no license"]},
-        {"id": f"{5:016x}", "rules": ["side", "unique"], "reasons": ["side 5", f"copy of {1:016x}"]},
+        {
+            "id": f"{5:016x}",
+            "rules": ["side", "unique"],
+            "reasons": ["side 5", f"copy of {1:016x}"],
+        },
     ]
 
 

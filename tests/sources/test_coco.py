@@ -163,3 +163,36 @@ def test_what_is_not_there_is_named(checkout: Project, tmp_path: Path, annotatio
         archive.writestr("captions.json", "{}")
     with pytest.raises(DataError, match=r"holds no image_info_train2017\.json or instances"):
         open_coco(checkout, annotations=str(tmp_path / "other.zip"))
+
+
+@pytest.mark.parametrize(
+    ("name", "url", "expected"),
+    [
+        ("A", "http://creativecommons.org/licenses/by-nc-sa/2.0/", "CC-BY-NC-SA-2.0"),
+        ("A", "https://creativecommons.org/licenses/by/4.0", "CC-BY-4.0"),
+        (
+            "No known",
+            "http://flickr.com/commons/usage/",
+            "No known (http://flickr.com/commons/usage/)",
+        ),
+        ("Mine", "", "Mine"),
+    ],
+)
+def test_licenses_have_their_short_names(
+    checkout: Project, tmp_path: Path, name: str, url: str, expected: str
+) -> None:
+    told = coco_annotations(2)
+    told["licenses"] = [{"id": number, "name": name, "url": url} for number in (1, 4)]
+    path = tmp_path / "a.json"
+    path.write_text(json.dumps(told))
+    records = open_coco(checkout, annotations=str(path)).records()
+    assert {record.license for record in records} == {expected}
+
+
+def test_broken_annotations_that_were_fetched_are_to_be_fetched_anew(
+    checkout: Project, host: Host
+) -> None:
+    host.files["/annotations/annotations_trainval2017.zip"] = b'{"images": [{"id": 1,'
+    with pytest.raises(DataError, match=r"is broken: parse error: premature EOF\.\n") as caught:
+        open_coco(checkout, address=host.address)
+    assert caught.value.mend.startswith(f"rm {checkout.state / 'downloads'}")

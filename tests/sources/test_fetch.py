@@ -36,6 +36,11 @@ def test_a_file_that_was_taken_out_is_fetched_anew(server: Server, tmp_path: Pat
     assert one(tmp_path, address)[0] == "fetched"
 
 
+def test_thousands_of_duplicates_are_few_files(tmp_path: Path) -> None:
+    items = [Download("gopher://h/a", tmp_path / f"{i % 3000}") for i in range(9000)]
+    assert run(tmp_path, *items).summary.states == {"failed": 3000}
+
+
 def test_one_path_twice_is_one_file(server: Server, tmp_path: Path) -> None:
     item = Download(server.put("/a.png", SMALL), tmp_path / "a.png")
     assert len(run(tmp_path, item, item).rows) == 1

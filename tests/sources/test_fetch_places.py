@@ -3,7 +3,6 @@
 import errno
 import hashlib
 import os
-import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -115,18 +114,6 @@ def test_a_cache_without_permission_is_named(server: Server, tmp_path: Path) -> 
     tmp_path.chmod(0o500)
     with pytest.raises(DataError, match="Permission denied"):
         run(tmp_path, Download(server.put("/a.png", SMALL), tmp_path / "a.png"))
-
-
-def test_many_downloads_of_the_same_are_planned_in_little_room(tmp_path: Path) -> None:
-    unique = [Download("gopher://h/a", tmp_path / f"{i}") for i in range(3000)]
-    items = [*unique, *unique, *unique]
-    run(tmp_path, unique[0])
-    tracemalloc.start()
-    report = run(tmp_path, *items)
-    _, most = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
-    assert report.summary.states == {"failed": 3000}
-    assert most < 3000 * 1500
 
 
 def test_what_does_not_fit_is_not_begun(server: Server, tmp_path: Path, monkeypatch) -> None:

@@ -100,6 +100,16 @@ def test_redirects_stay_in_the_open_or_at_home(
     assert server.counts["/a.png"] == followed
 
 
+def test_the_open_network_is_no_way_around(server: Server, tmp_path: Path, names: dict) -> None:
+    names |= {"first.example": [LAN], "second.example": [OPEN], "third.example": [LAN]}
+    server.put("/a.png", SMALL)
+    server.put("/second", location=f"http://third.example:{server.port}/a.png")
+    server.put("/first", location=f"http://second.example:{server.port}/second")
+    state, reason = one(tmp_path, f"http://first.example:{server.port}/first")
+    assert (state, reason) == ("failed", "redirected to a private network")
+    assert (server.counts["/second"], server.counts["/a.png"]) == (1, 0)
+
+
 def test_a_name_that_changes_its_network_gains_nothing(
     server: Server, tmp_path: Path, names: dict
 ) -> None:

@@ -1,6 +1,10 @@
 """Each preset at a small count, against a server that has each host's own layout."""
 
+import io
 import re
+import tarfile
+import zipfile
+from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 
@@ -120,3 +124,63 @@ def test_a_preset_comes_out_as_it_asks(
     assert all(row["license"] for row in rows)
     if name == "imagenet-architecture":
         assert {row["label"] for row in rows} <= wordnet.choose(values.source.categories)
+
+
+def tar(path: Path, members: dict[str, bytes]) -> Path:
+    with tarfile.open(path, "w") as archive:
+        for name, content in members.items():
+            header = tarfile.TarInfo(name)
+            header.size = len(content)
+            archive.addfile(header, io.BytesIO(content))
+    return path
+
+
+def pack_imagenet(folder: Path) -> Path:
+    """ILSVRC2012_img_train.tar: a tar archive that holds one for each category."""
+    by_category: dict[str, dict[str, bytes]] = defaultdict(dict)
+    for number, (wnid, content) in enumerate(photographs.imagenet()):
+        by_category[wnid][f"{wnid}_{number}.JPEG"] = content
+    inner = {f"{k}.tar": tar(folder / k, v).read_bytes() for k, v in by_category.items()}
+    return tar(folder / "ILSVRC2012_img_train.tar", inner)
+
+
+def on_disk(name: str, host: Host, folder: Path) -> dict[str, object]:
+    """The settings for what a preset's host gives, here as its archives on disk."""
+    if name == "imagenet":
+        return {"source.archive": pack_imagenet(folder)}
+    for path, content in host.files.items():
+        if path.endswith((".zip", "/latest")):
+            (folder / f"{Path(path).stem}.zip").write_bytes(content)
+    archives = {"cvcl": Path(photographs.CVCL).stem, "unsplash": "latest", "coco": "train2017"}
+    found: dict[str, object] = {"source.archive": folder / f"{archives[name]}.zip"}
+    if name == "coco":
+        found["source.annotations"] = folder / "annotations_trainval2017.zip"
+        with zipfile.ZipFile(folder / "train2017.zip", "w") as archive:
+            for path, content in host.files.items():
+                if path.endswith(".jpg"):
+                    archive.writestr(path.removeprefix("/"), content)
+    return found
+
+
+@pytest.mark.parametrize(
+    "name", ["cvcl-open-country", "coco-3500", "imagenet-60000", "unsplash-9500"]
+)
+def test_archives_on_disk_give_the_same_photographs(
+    name: str, host: Host, checkout: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_TOKEN", "hf_test")
+    values = scaled(name, host)
+    (tmp_path / "disk").mkdir()
+    given = on_disk(values.source.name, host, tmp_path / "disk")
+    source = {key.partition(".")[2]: str(path) for key, path in given.items()} | {"address": ""}
+    values = values.model_copy(update={"source": values.source.model_copy(update=source)})
+    before = host.asked.copy()
+    result = ingest(checkout, values)
+    assert (result["undecodable"], result["images"]) == (
+        0,
+        values.source.images or result["images"],
+    )
+    fetched = host.asked - before
+    # Of Unsplash only the table can be on disk.
+    assert len(fetched) == (result["images"] if values.source.name == "unsplash" else 0)
+    assert validate(checkout, values)["splits"]["train"] == values.split.train

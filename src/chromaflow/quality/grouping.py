@@ -82,7 +82,7 @@ def _near_historic(photographs: Rows, alike: Likeness, historic: Mask) -> Rows:
     of_value[alike.values[old]] = old
     near = of_value.copy()
     for one, other in (alike.pairs.T, alike.pairs.T[::-1]):
-        near[one] = np.where(near[one] < 0, of_value[other], near[one])
+        np.maximum.at(near, one, of_value[other])
     of_photograph = np.full(photographs.max(initial=-1) + 1, -1)
     of_photograph[photographs[old]] = old
     found: Rows = np.maximum(near[alike.values], of_photograph[photographs])

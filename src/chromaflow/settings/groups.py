@@ -155,10 +155,10 @@ class Split(Group):
             return self  # All others test, and validation is a share of those.
         parts = (self.train, self.validation, self.test)
         shares = sum(part for part in parts if part < 1)
-        if shares > 1 + 1e-9:
-            raise ValueError("split.train, split.validation and split.test are more than the whole")
         if shares >= 1 and not self.train:
             raise ValueError("split.validation and split.test leave nothing to train")
+        if shares > 1 + 1e-9:
+            raise ValueError("split.train, split.validation and split.test are more than the whole")
         return self
 
 

@@ -7,6 +7,7 @@ import re
 import socket
 import ssl
 import time
+from collections import defaultdict
 from types import TracebackType
 from typing import Any, Self
 
@@ -34,12 +35,17 @@ class _Resolver(AbstractResolver):
 
     Args:
         allowed: The kinds of network that a name may lead into; None allows all.
+        seen: Where names have led; is added to.
     """
 
-    def __init__(self, allowed: set[addresses.Network] | None) -> None:
+    def __init__(
+        self,
+        allowed: set[addresses.Network] | None,
+        seen: defaultdict[str, set[addresses.Network]],
+    ) -> None:
         self._inner = aiohttp.DefaultResolver()
         self._allowed = allowed
-        self._seen: dict[str, set[addresses.Network]] = {}
+        self._seen = seen
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
@@ -48,13 +54,8 @@ class _Resolver(AbstractResolver):
         kinds = {addresses.network(item["host"]) for item in found}
         if self._allowed is not None and not kinds <= self._allowed:
             raise RefusedError(_PRIVATE)
-        self._seen.setdefault(host, set()).update(kinds)
+        self._seen[host] |= kinds
         return found
-
-    def network(self, host: str) -> addresses.Network:
-        """Where a name has led; one that led into several networks, or none, counts as open."""
-        kinds = self._seen.get(host, set())
-        return next(iter(kinds)) if len(kinds) == 1 else "open"
 
     async def close(self) -> None:
         await self._inner.close()
@@ -130,8 +131,8 @@ class Transfer:
         self._limit = limit
         self._on_bytes = on_bytes
         self._proxies = addresses.Proxies(policy.proxy)
-        self._resolver = _Resolver(None)
-        self._asking = self._session(self._resolver)
+        self._seen: defaultdict[str, set[addresses.Network]] = defaultdict(set)
+        self._asking = self._session(_Resolver(None, self._seen))
         # For redirects: connections are kept apart by the networks that they may lead into.
         self._led: dict[addresses.Network, aiohttp.ClientSession] = {}
 
@@ -219,7 +220,7 @@ class Transfer:
 
     async def _follow(self, address: str, headers: dict[str, str]) -> aiohttp.ClientResponse:
         """Ask, and follow redirects as far as they are allowed."""
-        url, session, home = _url(address), self._asking, None
+        url, session = _url(address), self._asking
         # Without a limit of its own a head could drip for days.
         patience = self._policy.connect_timeout + self._policy.stall_timeout
         for _ in range(MOST_REDIRECTS + 1):
@@ -232,12 +233,17 @@ class Transfer:
             if response.status not in _REDIRECTS or not place:
                 return response
             response.release()
-            host = url.raw_host or ""
-            home = home or _literal(host) or self._resolver.network(host)
             target = url.join(_url(place))
             addresses.check_redirect(str(url), str(target))
-            url, session = target, self._session_for(target, home)
+            session = self._session_for(target, self._network(url.raw_host or ""))
+            url = target
         raise RefusedError(f"redirected more than {MOST_REDIRECTS} times")
+
+    def _network(self, host: str) -> addresses.Network:
+        """Where a host has led; a name that led into several networks, or none, counts as open."""
+        kinds = self._seen[host]
+        led: addresses.Network = next(iter(kinds)) if len(kinds) == 1 else "open"
+        return _literal(host) or led
 
     def _session_for(self, url: URL, home: addresses.Network) -> aiohttp.ClientSession:
         """The session for a redirect, which leads into the open network or stays at home.
@@ -250,7 +256,7 @@ class Transfer:
         if self._proxies.of(url.scheme, url.host or ""):
             return self._asking  # a proxy resolves the name itself, and may itself be private
         if home not in self._led:
-            self._led[home] = self._session(_Resolver({"open", home}))
+            self._led[home] = self._session(_Resolver({"open", home}, self._seen))
         return self._led[home]
 
     def _accept(

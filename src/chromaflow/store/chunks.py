@@ -142,9 +142,10 @@ def _write_chunk(path: Path, content: list[tuple[bytes, LabItem]]) -> Chunk:
     digest = hashlib.sha256()
     # litdata's own writer copies each chunk three times on its way to the disk.
     with files.atomic_file(path) as file:
-        begin = struct.pack(f"<{len(content) + 2}I", len(content), *offsets)
-        images = ((head, np.ascontiguousarray(item["lab"])) for head, item in content)
-        for part in itertools.chain([begin], *images):
+        parts = [memoryview(struct.pack(f"<{len(content) + 2}I", len(content), *offsets))]
+        for head, item in content:
+            parts += [memoryview(head), np.ascontiguousarray(item["lab"]).data]
+        for part in parts:
             digest.update(part)
             file.write(part)
         length = file.tell()

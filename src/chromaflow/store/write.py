@@ -37,8 +37,8 @@ _VALIDATE = "run chromaflow validate"
 # Another number makes every shard anew: raise it when the same photograph shall give other bytes.
 _FORMAT = 3
 _LARGEST_SHARD = 2**32 - 1
-# With fewer pixels than there are colors, a table of all colors costs more than it saves.
-_WORTH_A_TABLE = 2**24
+# A process that converts fewer pixels loses more by a table of all colors than it wins.
+_WORTH_A_TABLE = 2**26
 # A process takes as long to start as another needs for so many.
 _WORTH_A_PROCESS = 2**24
 
@@ -156,17 +156,17 @@ def _write(
     decoded = sum(len(group.table) for group in missing)
     size = settings.preprocess.size
     pixels = decoded * size**2
+    works = _works(project, missing)
+    processes = min(
+        settings.runtime.processes or _processors(),
+        max(len({group.shard for group in missing}), 1),
+        pixels // _WORTH_A_PROCESS + 1,
+    )
     manner = Manner(
         size,
         settings.preprocess.shard_size,
         settings.source.max_pixels,
-        table=pixels >= _WORTH_A_TABLE,
-    )
-    works = _works(project, missing)
-    processes = min(
-        settings.runtime.processes or _processors(),
-        len({group.shard for group in missing}),
-        pixels // _WORTH_A_PROCESS,
+        table=pixels >= _WORTH_A_TABLE * processes,
     )
     with (
         progress("Preprocessing", decoded) as advance,
