@@ -131,15 +131,20 @@ def manifest_rules() -> Asked:
     ]
 
 
-def snapshot_rules(quality: Quality) -> Asked:
+def snapshot_rules() -> Asked:
     """What the accepted images and the historic ones beside them must be as a table."""
     return [
-        ("min_images", gxe.ExpectColumnSumToBeBetween(column="used", min_value=quality.min_images)),
         ("unique_contents", gxe.ExpectColumnValuesToBeUnique(column="sha256")),
         ("all_grouped", gxe.ExpectColumnValuesToNotBeNull(column="group")),
         ("groups_in_one_split", gxe.ExpectColumnMaxToBeBetween(column="splits", max_value=1)),
         ("near_in_one_split", gxe.ExpectColumnMaxToBeBetween(column="apart", max_value=0)),
     ]
+
+
+def size_rules(quality: Quality) -> Asked:
+    """What the number of accepted images must be, a table of one row."""
+    few = quality.min_images
+    return [("min_images", gxe.ExpectColumnMinToBeBetween(column="images", min_value=few))]
 
 
 def label_rules(quality: Quality) -> Asked:
@@ -160,7 +165,8 @@ def table_rules(quality: Quality) -> Asked:
     """All the rules that stop the run where a table fails them."""
     return [
         *manifest_rules(),
-        *snapshot_rules(quality),
+        *snapshot_rules(),
+        *size_rules(quality),
         *label_rules(quality),
         *drift_rules(quality.max_drift),
     ]

@@ -190,12 +190,11 @@ def separation(contents: Rows, grouped: Grouped, places: Rows) -> pd.DataFrame:
     Args:
         contents: A number for the bytes of each row of the manifest.
         grouped: What is in some place.
-        places: A number for the place of each of those rows, (N,); the first three are the splits.
+        places: A number for the place of each of those rows, (N,).
 
     Returns:
         `sha256` and `group` (numbers, equal where the texts are), `splits` (1, or 2 where the group
-        stands in several places), `apart` (1 where a near-duplicate stands in another place),
-        `used` (1 in a split).
+        stands in several places), `apart` (1 where a near-duplicate stands in another place).
     """
     groups, values = codes_of(grouped.names), grouped.alike.values
     first, last = _range(values, places)
@@ -209,6 +208,5 @@ def separation(contents: Rows, grouped: Grouped, places: Rows) -> pd.DataFrame:
             "group": groups,
             "splits": 1 + (least != most)[groups],
             "apart": mixed[values].astype(np.int64),
-            "used": (places < len(SPLITS)).astype(np.int64),
         }
     )

@@ -244,9 +244,12 @@ def validate(project: Project, settings: Settings) -> dict[str, Any]:
     used = places != _PLACES.index(UNUSED)
     frame = separation(judged.contents, grouped.only(used), places[used])
     outcomes = judged.outcomes
-    outcomes += judge.judge("accepted", frame, expectations.snapshot_rules(settings.quality))
     tables = _tables(judged, grouped, places)
     accepted = tables[NAME]
+    # First, because it tells most where nothing was accepted.
+    size = pd.DataFrame({"images": [len(accepted)]})
+    outcomes += judge.judge("size", size, expectations.size_rules(settings.quality))
+    outcomes += judge.judge("accepted", frame, expectations.snapshot_rules())
     outcomes += _judge_labels(judge, accepted, settings)
     record = drift.describe(accepted, settings)
     drifted, moved = _judge_drift(judge, project, record, settings)

@@ -1,13 +1,16 @@
 """Fetch what new records need, a shard's worth at a time, and forget it once it is committed."""
 
-import contextlib
 import shutil
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from chromaflow.project import Project
 from chromaflow.settings import Settings
 from chromaflow.sources.base import Record, cache, resolve
+
+if TYPE_CHECKING:
+    from chromaflow.sources.fetch import Summary
 
 
 class Fetcher:
@@ -27,6 +30,8 @@ class Fetcher:
         self._waiting: dict[str, Path] = {}
         self._done: set[Path] = set()
         self._latest: Path | None = None
+        self._source = source
+        self._summary: Summary | None = None
 
     def serve(self, records: Iterable[Record]) -> Iterator[tuple[Record, str]]:
         """The records in their order, each with the reason why its bytes could not be fetched.
@@ -52,9 +57,10 @@ class Fetcher:
         failures: dict[Path, str] = {}
         if wanted:
             report = fetch.download(
-                list(wanted.values()), self._settings.download, _silent, cache=self._folder
+                list(wanted.values()), self._settings.download, cache=self._folder
             )
             failures = report.failed
+            self._summary = report.summary + self._summary if self._summary else report.summary
         for record in batch:
             if record.download is None:
                 continue
@@ -77,14 +83,12 @@ class Fetcher:
         self._done -= gone
 
     def close(self) -> None:
-        """Forget all of them: the snapshot holds what was needed."""
+        """Forget all of them, as the snapshot holds what was needed; tell what came of them."""
+        from chromaflow.sources import fetch  # noqa: PLC0415  (its libraries load slowly)
+
         shutil.rmtree(self._folder, ignore_errors=True)
-
-
-@contextlib.contextmanager
-def _silent(_description: str, _total: int | None) -> Iterator[Callable[[int], None]]:
-    """No bar: the ingest itself shows how far it is."""
-    yield lambda _: None
+        if self._summary:
+            fetch.show(self._summary, f"Downloads of {self._source}")
 
 
 def published(

@@ -40,7 +40,7 @@ _LARGEST_SHARD = 2**32 - 1
 # A process that converts fewer pixels loses more by a table of all colors than it wins.
 _WORTH_A_TABLE = 2**26
 # A process takes as long to start as another needs for so many.
-_WORTH_A_PROCESS = 2**24
+_WORTH_A_PROCESS = 2**25
 
 
 @dataclass(frozen=True)
@@ -154,20 +154,8 @@ def _write(
     }
     missing = [group for group in groups if stored[group.split, group.name] is None]
     decoded = sum(len(group.table) for group in missing)
-    size = settings.preprocess.size
-    pixels = decoded * size**2
     works = _works(project, missing)
-    processes = min(
-        settings.runtime.processes or _processors(),
-        max(len({group.shard for group in missing}), 1),
-        pixels // _WORTH_A_PROCESS + 1,
-    )
-    manner = Manner(
-        size,
-        settings.preprocess.shard_size,
-        settings.source.max_pixels,
-        table=pixels >= _WORTH_A_TABLE * processes,
-    )
+    manner, processes = _manner(settings, decoded, len({group.shard for group in missing}))
     with (
         progress("Preprocessing", decoded) as advance,
         contextlib.closing(convert(works, manner, processes)) as finished,
@@ -184,6 +172,24 @@ def _write(
     summary = _summarize(project, settings, index, groups)
     _remove_others(project.lab, index, groups)
     return summary | {"decoded": decoded}
+
+
+def _manner(settings: Settings, photographs: int, shards: int) -> tuple[Manner, int]:
+    """How to convert, and with how many processes."""
+    size = settings.preprocess.size
+    pixels = photographs * size**2
+    processes = min(
+        settings.runtime.processes or _processors(),
+        max(shards, 1),
+        pixels // _WORTH_A_PROCESS + 1,
+    )
+    manner = Manner(
+        size,
+        settings.preprocess.shard_size,
+        settings.source.max_pixels,
+        table=pixels >= _WORTH_A_TABLE * processes,
+    )
+    return manner, processes
 
 
 def _works(project: Project, groups: Iterable[_Group]) -> Iterator[Work]:
