@@ -261,7 +261,7 @@ def check_splits(assigned: Sequence[str], split: Split) -> dict[str, int]:
             raise DataError(
                 f"split.{name} = {part}, but of {len(assigned)} accepted images only "
                 f"{counts[name]} can {does[name]}: near-duplicates stay together.",
-                f"--set split.{name}={counts[name]}, or another split.salt",
+                f"a larger source.images, --set split.{name}={counts[name]} or another split.salt",
             )
     asked = {"train": True, "validation": split.validation > 0, "test": split.test > 0}
     if _is_count(split.train):
