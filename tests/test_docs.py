@@ -34,8 +34,10 @@ def documented(program):
 @pytest.mark.parametrize("line", documented("chromaflow"))
 def test_a_chromaflow_command_parses(line):
     arguments = shlex.split(line)[1:]
-    command = typer.main.get_command(app).commands[arguments[0]]
-    assert command.make_context(arguments[0], arguments[1:]).params
+    command = typer.main.get_command(app)
+    while subcommands := getattr(command, "commands", None):
+        command = subcommands[arguments.pop(0)]
+    assert command.make_context(command.name, arguments).params
 
 
 @pytest.mark.parametrize(
@@ -63,9 +65,13 @@ def test_a_make_target_is_there(line):
     assert set(shlex.split(line)[1:]) <= set(targets)
 
 
-@pytest.mark.parametrize("line", documented("python"))
-def test_a_benchmark_is_there(line):
-    assert (ROOT / shlex.split(line)[1]).is_file()
+@pytest.mark.parametrize("line", [*documented("python"), *documented("taskset")])
+def test_a_benchmark_is_there_with_its_options(line):
+    words = shlex.split(line)
+    script = ROOT / words[words.index("python") + 1]
+    text = script.read_text(encoding="utf-8")
+    for option in (word for word in words[words.index("python") :] if word.startswith("--")):
+        assert f'"{option}"' in text, option
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
