@@ -22,7 +22,7 @@ from chromaflow import dvc, settings
 from chromaflow.files import digest_of_folder
 from chromaflow.project import Project
 
-pytestmark = pytest.mark.end_to_end
+pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(900)]
 ROOT = Path(__file__).resolve().parents[1]
 SMALL = (
     "model.width=16",
