@@ -42,4 +42,5 @@ lock: $(READY) ## resolve requirements.lock anew: names, versions and hashes onl
 		--quiet --output-file requirements.lock
 
 clean: ## remove what the steps made here; the caches of DVC and the registry stay
-	rm -rf data/lab data/validated reports .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@# What git keeps of the reports stays.
+	git clean -fdqX -- data/lab data/validated reports .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,23 +1,30 @@
-"""Photographs to Lab shards: `chromaflow preprocess` against a plain loop with scikit-image.
+"""Photographs to Lab shards: `chromaflow preprocess` beside other ways, and how it grows.
 
-    python benchmarks/preprocess.py --images FOLDER
+    python benchmarks/preprocess.py ways --images FOLDER
+    python benchmarks/preprocess.py growth --images FOLDER --scale 10 --increment 0.01
 
-Both read the same JPEG files, bring the shorter side to the same size, convert to CIE Lab in
-8 bits and write to disk; the loop writes one .npy file a photograph. Our side is the real step on
-a temporary checkout: archive, SHA-256, statistics and all.
+Our side is the real step on a temporary checkout: archive, SHA-256, statistics and all. The loop
+with scikit-image reads the same JPEG files and writes one .npy file a photograph. Photographs are
+repeated where there are fewer than `--count`.
 """
 
 import argparse
 import hashlib
+import itertools
+import math
+import multiprocessing
 import os
 import platform
+import resource
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -31,6 +38,7 @@ from chromaflow.store.read import read_split
 from chromaflow.store.write import preprocess
 
 _PHOTOGRAPHS = ("astronaut", "coffee", "rocket", "retina", "immunohistochemistry")
+_SHARD = 256
 
 
 def machine() -> str:
@@ -40,8 +48,11 @@ def machine() -> str:
     if info.exists():
         names = [line for line in info.read_text().splitlines() if line.startswith("model name")]
         model = names[0].partition(": ")[2] if names else model
-    cores = len(os.sched_getaffinity(0))
-    return f"{model}, {cores} of {os.cpu_count()} cores, Python {platform.python_version()}"
+    return f"{model}, {cores()} of {os.cpu_count()} cores, Python {platform.python_version()}"
+
+
+def cores() -> int:
+    return len(os.sched_getaffinity(0))
 
 
 def photographs(images: Path | None, folder: Path, count: int) -> list[Path]:
@@ -61,24 +72,31 @@ def photographs(images: Path | None, folder: Path, count: int) -> list[Path]:
     return sorted(folder.iterdir())
 
 
-def make_project(root: Path, paths: list[Path]) -> Project:
-    """A checkout whose accepted photographs, all of them to train on, lie in one raw shard."""
+def repeated(paths: list[Path], count: int) -> list[Path]:
+    return list(itertools.islice(itertools.cycle(paths), count))
+
+
+def make_project(root: Path, paths: Sequence[Path], first: int = 0) -> Project:
+    """A checkout whose accepted photographs all train; called again, it gets more of them."""
     project = Project(root)
-    rows, members = [], []
-    for number, path in enumerate(paths):
-        content = path.read_bytes()
-        key = f"{number:06d}"
-        digest = hashlib.sha256(content).hexdigest()
-        members.append(Member(key, path.suffix.lower(), content, {"id": key, "sha256": digest}))
-        rows.append({"id": key, "key": key, "sha256": digest})
-        rows[-1] |= {"split": "train", "shard": "folder/000000.tar"}
-    write_shard(project.raw / "folder" / "000000.tar", members)
-    project.validated.mkdir(parents=True)
-    pq.write_table(pa.Table.from_pylist(rows), project.validated / "manifest.parquet")
+    manifest = project.validated / "manifest.parquet"
+    rows = pq.read_table(manifest).to_pylist() if manifest.exists() else []
+    for start in range(0, len(paths), _SHARD):
+        shard, members = f"folder/{first + start:06d}.tar", []
+        for number, path in enumerate(paths[start : start + _SHARD], first + start):
+            content, key = path.read_bytes(), f"{number:06d}"
+            digest = hashlib.sha256(content).hexdigest()
+            row = {"id": key, "key": key, "sha256": digest, "split": "train", "shard": shard}
+            rows.append(row)
+            members.append(Member(key, path.suffix.lower(), content, {"id": key}))
+        write_shard(project.raw / shard, members)
+    project.validated.mkdir(parents=True, exist_ok=True)
+    pq.write_table(pa.Table.from_pylist(rows), manifest)
     return project
 
 
 def plain_loop(paths: list[Path], folder: Path, size: int) -> None:
+    folder.mkdir()
     for number, path in enumerate(paths):
         rgb = io.imread(path)
         if rgb.ndim == 2:
@@ -90,11 +108,21 @@ def plain_loop(paths: list[Path], folder: Path, size: int) -> None:
         np.save(folder / f"{number:06d}.npy", np.clip(stored, 0, 255).astype(np.uint8))
 
 
+def decode_alone(contents: list[bytes]) -> None:
+    for content in contents:
+        cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
+
+
 def rates(count: int, function: Callable[[], object]) -> tuple[float, float]:
     """Photographs a second by the clock, and a second of processor time."""
-    start, worked = time.perf_counter(), time.process_time()
+    start, worked = time.perf_counter(), _processor_time()
     function()
-    return count / (time.perf_counter() - start), count / (time.process_time() - worked)
+    return count / (time.perf_counter() - start), count / (_processor_time() - worked)
+
+
+def _processor_time() -> float:
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(one.ru_utime + one.ru_stime for one in used)
 
 
 def distance(project: Project, folder: Path) -> float:
@@ -111,39 +139,104 @@ def distance(project: Project, folder: Path) -> float:
     return float(np.mean(errors))
 
 
+def with_processes(settings: Settings, processes: int) -> Settings:
+    runtime = settings.runtime.model_copy(update={"processes": processes})
+    return settings.model_copy(update={"runtime": runtime})
+
+
+def ways(given: argparse.Namespace, paths: list[Path], folder: Path) -> None:
+    """What the step reaches beside a plain loop and decoding alone."""
+    settings = Settings.model_validate({"preprocess": {"size": given.size}})
+    many, few = repeated(paths, given.count), paths[: given.baseline]
+    contents = [path.read_bytes() for path in paths]
+    found: dict[str, list[tuple[float, float]]] = {}
+    for repeat in range(given.repeats):
+        target = folder / f"plain{repeat}"
+        turn = {
+            "loop with scikit-image": (len(few), partial(plain_loop, few, target, given.size)),
+            "OpenCV's JPEG decoding alone": (len(paths), partial(decode_alone, contents)),
+        }
+        for processes in sorted({1, cores()}):
+            project = make_project(folder / f"ours{repeat}-{processes}", many)
+            turn[f"chromaflow preprocess, runtime.processes = {processes}"] = (
+                given.count,
+                partial(preprocess, project, with_processes(settings, processes)),
+            )
+        for name, (count, function) in turn.items():
+            found.setdefault(name, []).append(rates(count, function))
+    loop, alone = (statistics.median(core for _, core in found[name]) for name in list(found)[:2])
+    print(f"{given.count} photographs to {given.size} pixels, median of {given.repeats}\n")
+    print("| way | photographs/s | a second of one core | over the loop | of decoding alone |")
+    print("|---|---:|---:|---:|---:|")
+    for name, turns in found.items():
+        clock, core = (statistics.median(turn[kind] for turn in turns) for kind in (0, 1))
+        print(f"| {name} | {clock:.0f} | {core:.0f} | {core / loop:.1f}× | {core / alone:.0%} |")
+    print(f"\nMean ΔE to the loop's result: {distance(project, target):.2f}")
+
+
+def seconds_and_memory(project: Project, settings: Settings) -> tuple[float, float]:
+    """Of one run: seconds, and the peak memory of its largest process in MiB."""
+    start = time.perf_counter()
+    preprocess(project, settings)
+    seconds = time.perf_counter() - start
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return seconds, max(one.ru_maxrss for one in used) / 1024
+
+
+def in_a_process(project: Project, settings: Settings) -> tuple[float, float]:
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, mp_context=context) as pool:
+        return pool.submit(seconds_and_memory, project, settings).result()
+
+
+def growth(given: argparse.Namespace, paths: list[Path], folder: Path) -> None:
+    """Many times the photographs, then a few more."""
+    settings = Settings.model_validate(
+        {"preprocess": {"size": given.size}, "runtime": {"processes": given.processes}}
+    )
+    base, many = given.count, given.count * given.scale
+    added = math.ceil(given.increment * many)
+    found = []
+    for repeat in range(given.repeats):
+        small = make_project(folder / f"small{repeat}", repeated(paths, base))
+        large = make_project(folder / f"large{repeat}", repeated(paths, many))
+        turns = [in_a_process(small, settings), in_a_process(large, settings)]
+        make_project(large.root, repeated(paths, added), first=many)
+        found.append([*turns, in_a_process(large, settings)])
+    print(f"to {given.size} pixels, median of {given.repeats}\n")
+    print("| photographs | seconds | ratio | peak memory |\n|---|---:|---:|---:|")
+    names = (f"{base:,}", f"{many:,}", f"{added:,} more")
+    seconds, memory = (
+        [statistics.median(turn[row][kind] for turn in found) for row in range(3)]
+        for kind in (0, 1)
+    )
+    bases = (seconds[0], seconds[0], seconds[1])
+    for name, own, other, peak in zip(names, seconds, bases, memory, strict=True):
+        ratio = f"{own / other:.1%}" if other == seconds[1] else f"{own / other:.2f}×"
+        print(f"| {name} | {own:.2f} | {ratio} | {peak:.0f} MiB |")
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("what", choices=("ways", "growth"), nargs="?", default="ways")
     parser.add_argument(
         "--images", type=Path, help="folder of JPEG files (default: scikit-image's)"
     )
-    parser.add_argument("--count", type=int, default=400, help="photographs, at most")
+    parser.add_argument("--count", type=int, default=2000, help="photographs")
     parser.add_argument("--baseline", type=int, default=60, help="of these for the plain loop")
     parser.add_argument("--size", type=int, default=256, help="shorter side, pixels")
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--processes", type=int, default=0, help="growth: 0 for one a core")
+    parser.add_argument("--scale", type=int, default=10, help="growth: how many times as many")
+    parser.add_argument("--increment", type=float, default=0.01, help="growth: share that is added")
     given = parser.parse_args()
-    settings = Settings.model_validate({"preprocess": {"size": given.size}})
+    print(f"{machine()}\n")
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         paths = photographs(given.images, folder / "images", given.count)
-        few = paths[: given.baseline]
-        ours, plain = [], []
-        for repeat in range(given.repeats):
-            target = folder / f"plain{repeat}"
-            target.mkdir()
-            plain.append(rates(len(few), partial(plain_loop, few, target, given.size)))
-            project = make_project(folder / f"ours{repeat}", paths)
-            ours.append(rates(len(paths), partial(preprocess, project, settings)))
-        apart = distance(project, target)
-    clock, core = (
-        [statistics.median(rate[kind] for rate in way) for way in (plain, ours)] for kind in (0, 1)
-    )
-    print(f"{machine()}\n")
-    print(f"{len(paths)} photographs to {given.size} pixels, median of {given.repeats}\n")
-    print("| way | photographs/s | a second of one core |\n|---|---|---|")
-    print(f"| loop with scikit-image | {clock[0]:.0f} | {core[0]:.0f} |")
-    print(f"| chromaflow preprocess | {clock[1]:.0f} | {core[1]:.0f} |")
-    print(f"| ratio | {clock[1] / clock[0]:.1f}× | {core[1] / core[0]:.1f}× |")
-    print(f"\nMean ΔE between the two results: {apart:.2f}")
+        {"ways": ways, "growth": growth}[given.what](given, paths, folder)
 
 
 if __name__ == "__main__":

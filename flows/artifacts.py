@@ -20,13 +20,18 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def validation(project: Project) -> None:
-    """Counts of the validation: splits, and what is in quarantine by reason."""
+    """Counts of the validation: splits, what else is kept, what is in quarantine by reason."""
     result = _read(project.validated / "validation.json")
     rows = [{"what": f"split {name}", "images": count} for name, count in result["splits"].items()]
+    rows += [{"what": name, "images": result[name]} for name in ("historic", "unused")]
+    rows += [{"what": "released", "images": result["releases"]["held"]}]
     rows += [{"what": reason, "images": count} for reason, count in result["reasons"].items()]
-    create_table_artifact(
-        rows, key="validation", description="Accepted by split; refused by reason"
+    description = (
+        f"{result['accepted']} of {result['rows']} images accepted, by split; refused by reason. "
+        f"Data Docs: `{project.data_docs / 'index.html'}`; "
+        f"pictures: `{project.contact_sheets / 'index.html'}`"
     )
+    create_table_artifact(rows, key="validation", description=description)
 
 
 def evaluation(project: Project) -> None:

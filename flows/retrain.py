@@ -47,10 +47,14 @@ def ingest(project: Project) -> dict[str, Any]:
 
 @task
 def find_stale(project: Project) -> set[str]:
-    """Ask DVC once which stages it would run; a stage that changed makes all after it stale."""
+    """Ask DVC once which stages it would run; a stage that changed makes all after it stale.
+
+    The description hangs on the validation alone, and nothing hangs on the description.
+    """
     changes = dvc.stale(project)
     first = next((index for index, name in enumerate(STAGES) if name in changes), len(STAGES))
-    return set(STAGES[first:])
+    described = {"describe"} if first == 0 or "describe" in changes else set()
+    return set(STAGES[first:]) | described
 
 
 @task
@@ -58,6 +62,12 @@ def validate(project: Project) -> None:
     """Judge the manifest; split; put what fails into quarantine."""
     run_stage(project, "validate")
     artifacts.validation(project)
+
+
+@task
+def describe(project: Project) -> None:
+    """Write the data card and the metadata of the snapshot."""
+    run_stage(project, "describe")
 
 
 @task
@@ -134,12 +144,12 @@ def _run_steps(project: Project, values: settings.Settings) -> None:
 
     retried(ingest)(project)
     stale = find_stale(project)
-    steps: tuple[Any, ...] = (retried(validate), retried(preprocess), train, retried(evaluate))
-    for step in steps:
+    data_steps = (retried(validate), retried(describe), retried(preprocess))
+    for step in (*data_steps, train, retried(evaluate)):
         if step.name in stale:
             tell(f"{step.name}: {step.description}")
             step(project)
-    if not stale:
+    if not stale & set(STAGES):
         tell("Nothing changed since the last training: nothing to train.")
     retried(register)(project)
     retried(promote)(project)

@@ -2,11 +2,13 @@
 
 import re
 import shlex
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 import typer
 
+from chromaflow import settings
 from chromaflow.cli import app
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -32,8 +34,22 @@ def documented(program):
 @pytest.mark.parametrize("line", documented("chromaflow"))
 def test_a_chromaflow_command_parses(line):
     arguments = shlex.split(line)[1:]
-    command = typer.main.get_command(app).commands[arguments[0]]
-    assert command.make_context(arguments[0], arguments[1:]).params
+    command = typer.main.get_command(app)
+    while subcommands := getattr(command, "commands", None):
+        command = subcommands[arguments.pop(0)]
+    assert command.make_context(command.name, arguments).params
+
+
+@pytest.mark.parametrize(
+    "line", [x for x in documented("chromaflow") if re.search("--(set|preset) ", x)]
+)
+def test_a_chromaflow_command_sets_what_there_is(project, line):
+    words = shlex.split(line)
+    given = {name: [] for name in ("--preset", "--set")}
+    for option, value in pairwise(words):
+        if option in given:
+            given[option].append(value)
+    settings.load(project, "".join(given["--preset"]), given["--set"])
 
 
 @pytest.mark.parametrize("line", documented("dvc"))
@@ -49,9 +65,13 @@ def test_a_make_target_is_there(line):
     assert set(shlex.split(line)[1:]) <= set(targets)
 
 
-@pytest.mark.parametrize("line", documented("python"))
-def test_a_benchmark_is_there(line):
-    assert (ROOT / shlex.split(line)[1]).is_file()
+@pytest.mark.parametrize("line", [*documented("python"), *documented("taskset")])
+def test_a_benchmark_is_there_with_its_options(line):
+    words = shlex.split(line)
+    script = ROOT / words[words.index("python") + 1]
+    text = script.read_text(encoding="utf-8")
+    for option in (word for word in words[words.index("python") :] if word.startswith("--")):
+        assert re.search(rf'"(--)?{option[2:]}"', text), option
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from chromaflow import __version__, settings
+from chromaflow import __version__, cli_quarantine, settings
 from chromaflow.errors import UserError, run_told
 from chromaflow.project import Project
 
@@ -24,6 +24,9 @@ app = typer.Typer(
 STEPS = "Steps, in their order"
 MAIN = "Main"
 SERVICES = "Servers and state"
+
+
+app.add_typer(cli_quarantine.group, rich_help_panel=MAIN)
 
 
 def _complete_preset(incomplete: str) -> list[str]:
@@ -74,7 +77,12 @@ def ingest(preset: PresetOption = "", set_: SetOption = None, json: JsonOption =
     result |= {"fetched": fetched, "recorded": dvc.record_snapshot(project)}
     result["snapshot"] = dvc.snapshot_digest(project)
     state = "changed" if result["recorded"] else "unchanged"
-    _print(result, json, f"data/raw: {result['images']} images, {state}, {result['snapshot']}")
+    line = f"data/raw: {result['images']} images, {state}, {result['snapshot']}"
+    if result["undecodable"]:
+        line += f"\n{result['undecodable']} of them cannot be read; chromaflow validate tells why"
+    if result["removed"]:
+        line += f"\n{result['removed']} of the last snapshot are no longer there"
+    _print(result, json, line)
 
 
 @app.command(rich_help_panel=STEPS)
@@ -87,6 +95,17 @@ def validate(preset: PresetOption = "", set_: SetOption = None, json: JsonOption
     reasons = ", ".join(f"{count} {name}" for name, count in result["reasons"].items())
     line = f"data/validated: {result['accepted']} accepted, {result['quarantined']} in quarantine"
     _print(result, json, f"{line} ({reasons})" if reasons else line)
+
+
+@app.command(rich_help_panel=STEPS)
+def describe(preset: PresetOption = "", set_: SetOption = None, json: JsonOption = False) -> None:
+    """Write the data card and the metadata of the accepted snapshot; tell a lineage server."""
+    project, values = _load(preset, set_)
+    from chromaflow.description.step import describe as step
+
+    result = step(project, values)
+    told = f", told to {values.lineage.url}" if result["sent"] else ""
+    _print(result, json, f"{result['folder']}: snapshot {result['digest'][:12]}{told}")
 
 
 @app.command(rich_help_panel=STEPS)

@@ -3,16 +3,22 @@
 import contextlib
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 
 from rich.console import Console
 from rich.progress import (
     BarColumn,
+    DownloadColumn,
     MofNCompleteColumn,
     Progress,
+    ProgressColumn,
+    Task,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
+    TransferSpeedColumn,
 )
+from rich.text import Text
 
 Advance = Callable[[int], None]
 
@@ -22,26 +28,57 @@ def console() -> Console:
     return Console(stderr=True, highlight=False)
 
 
+# The bar on the screen, if there is one: a block inside another adds its line to it.
+_shown: list[Progress] = []
+
+
+class _RateColumn(ProgressColumn):
+    """Units a second."""
+
+    def render(self, task: Task) -> Text:
+        speed = task.finished_speed or task.speed
+        return Text("" if speed is None else f"{speed:.3g}/s" if speed < 100 else f"{speed:.0f}/s")
+
+
 @contextlib.contextmanager
-def progress(description: str, total: int | None) -> Iterator[Advance]:
-    """Show a bar with count, elapsed and remaining time while the block runs.
+def _bar(description: str, total: int | None, *columns: ProgressColumn) -> Iterator[Advance]:
+    if not sys.stderr.isatty():
+        yield lambda _: None
+        return
+    if _shown:
+        inner = _shown[-1].add_task(description, total=total)
+        try:
+            yield lambda count: _shown[-1].advance(inner, count)
+        finally:
+            _shown[-1].remove_task(inner)
+        return
+    times = (TimeElapsedColumn(), TimeRemainingColumn())
+    layout = (TextColumn("{task.description}"), BarColumn(), *columns, *times)
+    with Progress(*layout, console=console(), transient=True) as bar:
+        _shown.append(bar)
+        try:
+            task = bar.add_task(description, total=total)
+            yield lambda count: bar.advance(task, count)
+        finally:
+            _shown.remove(bar)
+
+
+def progress(description: str, total: int | None) -> AbstractContextManager[Advance]:
+    """Show a bar with count, rate, elapsed and remaining time while the block runs.
+
+    A bar inside another's block is a second line.
 
     Args:
         description: What is being done, such as "Preprocessing".
         total: How many units there are; None where nobody knows.
 
-    Yields:
-        A function that moves the bar by a number of units. On anything but a terminal it is
-        silent.
+    Returns:
+        A context that gives a function, which moves the bar by a number of units. On anything but
+        a terminal it is silent.
     """
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
-    bar = Progress(*columns, console=console(), transient=True, disable=not sys.stderr.isatty())
-    with bar:
-        task = bar.add_task(description, total=total)
-        yield lambda count: bar.advance(task, count)
+    return _bar(description, total, MofNCompleteColumn(), _RateColumn())
+
+
+def transfer(description: str, total: int | None) -> AbstractContextManager[Advance]:
+    """Show a bar of bytes with their rate, as `progress` does of units."""
+    return _bar(description, total, DownloadColumn(), TransferSpeedColumn())

@@ -95,7 +95,7 @@ class Project:
 
     @property
     def validated(self) -> Path:
-        """`manifest.parquet` with splits, `quarantine.parquet`, `validation.json`."""
+        """`manifest.parquet` with splits, `quarantine.parquet`, `validation.json` and the rest."""
         return self.root / "data" / "validated"
 
     @property
@@ -122,6 +122,26 @@ class Project:
     def data_docs(self) -> Path:
         """The Data Docs of Great Expectations, a static site."""
         return self.root / "reports" / "data-docs"
+
+    @property
+    def data_description(self) -> Path:
+        """`card.html`, `card.md` and `croissant.json` of the accepted snapshot."""
+        return self.root / "reports" / "data"
+
+    @property
+    def contact_sheets(self) -> Path:
+        """Pictures of some accepted and some refused images, a static site."""
+        return self.root / "reports" / "contact-sheets"
+
+    @property
+    def releases(self) -> Path:
+        """Decisions of people that an image may train although a rule refused it."""
+        return self.root / "releases.yaml"
+
+    @property
+    def quality_record(self) -> Path:
+        """How the chroma of the last accepted snapshot was distributed."""
+        return self.root / "reports" / "validation" / "quality.json"
 
     @property
     def page(self) -> Path:

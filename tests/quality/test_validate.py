@@ -10,46 +10,13 @@ import pytest
 from chromaflow.errors import DataError
 from chromaflow.files import digest_of_folder
 from chromaflow.project import Project
-from chromaflow.quality.expectations import COLUMNS
+from chromaflow.quality import releases, review
+from chromaflow.quality.table import COLUMNS
 from chromaflow.quality.validate import validate
 from chromaflow.settings import Settings
 from chromaflow.sources.ingest import ingest
 from chromaflow.sources.manifest import SCHEMA
-
-MEASURES = ("width", "height", "mean_chroma", "chroma_spread", "phash")
-
-
-def row(index: int, **changes: object) -> dict:
-    rng = np.random.default_rng(index)
-    good = {
-        "id": f"{index:016x}",
-        "source": "folder",
-        "url": f"folder:{index}.jpg",
-        "label": "",
-        "license": "CC0",
-        "sha256": f"{index:064x}",
-        "bytes": 1000,
-        "width": 300,
-        "height": 200,
-        "decodes": True,
-        "mean_chroma": 20.0,
-        "chroma_spread": 9.0,
-        "phash": f"{int(rng.integers(0, 2**63)):016x}",
-        "shard": f"folder/{index // 10:06d}.tar",
-        "key": f"{index:016x}",
-        "error": None,
-    }
-    return {**good, **changes}
-
-
-def write(project: Project, rows: list[dict]) -> None:
-    project.raw.mkdir(parents=True, exist_ok=True)
-    table = pa.Table.from_pylist(rows, schema=SCHEMA)
-    pq.write_table(table.sort_by("id"), project.raw / "manifest.parquet")
-
-
-def rows_of(path: Path) -> dict[str, dict]:
-    return {found["id"]: found for found in pq.read_table(path).to_pylist()}
+from tests.quality.manifests import MEASURES, row, rows, rows_of, write
 
 
 @pytest.fixture
@@ -85,7 +52,7 @@ def test_each_fault_goes_to_quarantine_with_its_reasons(checkout: Project) -> No
         "min_side": 1,
         "max_aspect": 1,
         "min_chroma": 1,
-        "min_chroma_spread": 2,
+        "min_chroma_spread": 1,
         "unique": 1,
         "license": 1,
         "near_two_groups": 1,
@@ -97,10 +64,7 @@ def test_each_fault_goes_to_quarantine_with_its_reasons(checkout: Project) -> No
         51: ["does not decode: it holds no bytes"],
         52: ["shorter side 63 px is below quality.min_side = 64"],
         53: ["aspect 4.16667 is above quality.max_aspect = 4"],
-        54: [
-            "grey: mean chroma 2.999 is below quality.min_chroma = 3",
-            "tinted: spread of chroma 0.5 is below quality.min_chroma_spread = 2.5",
-        ],
+        54: ["grey: mean chroma 2.999 is below quality.min_chroma = 3"],
         55: ["tinted: spread of chroma 2.499 is below quality.min_chroma_spread = 2.5"],
         56: [f"duplicate of {7:016x}"],
         57: ["no license; source.license tells it"],
@@ -217,3 +181,150 @@ def test_the_sample_from_pixels_to_splits(checkout: Project) -> None:
     refused = rows_of(checkout.validated / "quarantine.parquet")
     # The empty corners of the retina photograph are black.
     assert any(entry["url"] == "skimage:retina.jpg#0,0,128" for entry in refused.values())
+
+
+def test_grey_sepia_tinted_and_blank_are_told_apart(checkout: Project) -> None:
+    odd = {
+        "grey": row(50, mean_chroma=1.0, chroma_spread=0.5),
+        "sepia": row(51, free_chroma=1.0, mean_a=3.0, mean_b=19.0),
+        "tinted": row(52, free_chroma=1.0, mean_a=-3.0, mean_b=-19.0),
+        "blank": row(53, luma_spread=1.0),
+    }
+    write(checkout, [*rows(30), *odd.values()])
+    validate(checkout, Settings())
+    refused = rows_of(checkout.validated / "quarantine.parquet")
+    for kind, entry in odd.items():
+        assert [reason.partition(":")[0] for reason in refused[entry["id"]]["reasons"]] == [kind]
+    assert len(refused) == len(odd)
+
+
+def test_licenses_and_labels_are_asked_by_pattern(checkout: Project) -> None:
+    odd = [row(50, license="all rights reserved", label="cat"), row(51, label="dog")]
+    write(checkout, [*rows(30, label="cat"), *odd])
+    quality = {"licenses": ["cc*"], "labels": ["Cat"]}
+    result = validate(checkout, Settings.model_validate({"quality": quality}))
+    assert result["reasons"] == {"license_allowed": 1, "label_known": 1}
+    refused = rows_of(checkout.validated / "quarantine.parquet")
+    assert refused[f"{50:016x}"]["reasons"] == [
+        "license 'all rights reserved' is not in quality.licenses"
+    ]
+    assert refused[f"{51:016x}"]["reasons"] == ["label 'dog' is not in quality.labels"]
+
+
+def test_duplicates_across_sources_leave_the_older_one(checkout: Project) -> None:
+    other = {"source": "other", "shard": "other/000000.tar"}
+    near = row(1)["phash"]
+    write(
+        checkout,
+        [*rows(30), row(50, sha256=row(2)["sha256"], **other), row(51, phash=near, **other)],
+    )
+    result = validate(checkout, Settings())
+    assert result["reasons"] == {"unique": 1}
+    found = rows_of(checkout.validated / "manifest.parquet")
+    pair = [found[f"{index:016x}"] for index in (1, 51)]
+    assert pair[0]["group"] == pair[1]["group"]
+    assert pair[0]["split"] == pair[1]["split"]
+
+
+@pytest.mark.parametrize(
+    ("quality", "name"), [({"min_label_images": 3}, "min_label"), ({"max_label_share": 0.8}, "max")]
+)
+def test_labels_that_are_out_of_balance_stop(checkout: Project, quality: dict, name: str) -> None:
+    write(checkout, [*rows(30, label="cat"), row(50, label="dog"), row(51, label="dog")])
+    with pytest.raises(DataError, match=rf"quality\.{name}"):
+        validate(checkout, Settings.model_validate({"quality": quality}))
+    assert not checkout.validated.exists()
+
+
+def test_drift_stops_with_numbers_until_it_is_accepted_once(checkout: Project) -> None:
+    write(checkout, rows(200))
+    validate(checkout, Settings())
+    before = digest_of_folder(checkout.validated), checkout.quality_record.read_bytes()
+    write(checkout, rows(200, mean_chroma=45.0))
+    with pytest.raises(DataError, match=r"index \d+\.\d+, limit .*20 to 25: 9\d\.\d%") as caught:
+        validate(checkout, Settings())
+    assert "quality.max_drift=0" in caught.value.mend
+    assert (digest_of_folder(checkout.validated), checkout.quality_record.read_bytes()) == before
+    validate(checkout, Settings.model_validate({"quality": {"max_drift": 0}}))
+    accepted = checkout.quality_record.read_bytes()
+    validate(checkout, Settings())
+    assert checkout.quality_record.read_bytes() == accepted != before[1]
+
+
+def test_another_data_set_is_no_drift(checkout: Project) -> None:
+    write(checkout, rows(200))
+    validate(checkout, Settings())
+    write(checkout, rows(200, mean_chroma=45.0, source="cvcl"))
+    validate(checkout, Settings())
+    write(checkout, rows(200, source="cvcl"))
+    validate(checkout, Settings.model_validate({"source": {"categories": ["street"]}}))
+
+
+def test_a_fresh_clone_writes_the_same_bytes_with_and_without_history(
+    checkout: Project, tmp_path: Path
+) -> None:
+    clone = Project(tmp_path / "clone")
+    for project in (checkout, clone):
+        write(project, faulty())
+        validate(project, Settings())
+    assert digest_of_folder(checkout.validated) == digest_of_folder(clone.validated)
+    assert checkout.quality_record.read_bytes() == clone.quality_record.read_bytes()
+
+
+def test_a_released_image_trains_and_a_recalled_one_does_not(checkout: Project) -> None:
+    write(checkout, faulty())
+    validate(checkout, Settings())
+    image = f"{54:016x}"
+    review.release(checkout, [image], "it is a grey cat in a colored room")
+    result = validate(checkout, Settings())
+    assert result["releases"] == {"held": 1, "void": 0}
+    assert image in rows_of(checkout.validated / "manifest.parquet")
+    releases.remove(checkout, [image])
+    validate(checkout, Settings())
+    assert image in rows_of(checkout.validated / "quarantine.parquet")
+
+
+def test_a_release_holds_for_its_bytes_and_its_rules_only(checkout: Project) -> None:
+    write(checkout, faulty())
+    validate(checkout, Settings())
+    image = f"{54:016x}"
+    review.release(checkout, [image], "a test", ["min_chroma"])
+    changed = row(54, mean_chroma=2.0, chroma_spread=0.5, sha256="ab" * 32)
+    write(checkout, [entry for entry in faulty() if entry["id"] != image] + [changed])
+    assert validate(checkout, Settings())["releases"] == {"held": 0, "void": 1}
+    assert image in rows_of(checkout.validated / "quarantine.parquet")
+    write(checkout, [*faulty()[:-6], row(54, mean_chroma=2.0, chroma_spread=0.5, width=60)])
+    validate(checkout, Settings())
+    assert rows_of(checkout.validated / "quarantine.parquet")[image]["rules"] == ["min_side"]
+
+
+def test_historic_photographs_and_what_is_near_them_never_train(checkout: Project) -> None:
+    old = row(50, split_hint="historic", source="historic", mean_chroma=0.0, chroma_spread=0.0)
+    same = row(51, sha256=old["sha256"], shard="a/000000.tar")
+    near = row(52, phash=old["phash"], shard="a/000000.tar")
+    write(checkout, [*rows(30), old, same, near])
+    result = validate(checkout, Settings())
+    assert (result["historic"], result["reasons"]) == (1, {"unique": 1, "near_historic": 1})
+    assert list(rows_of(checkout.validated / "historic.parquet")) == [old["id"]]
+
+
+def test_exact_counts_leave_the_rest_unused(checkout: Project) -> None:
+    labels = [row(index, label="ab"[index % 2]) for index in range(1, 61)]
+    write(checkout, labels)
+    split = {"train": 30, "validation": 6, "test": 10}
+    result = validate(checkout, Settings.model_validate({"split": split}))
+    assert result["splits"] == split
+    assert result["unused"] == 14
+    assert result["labels"]["a"] == {"train": 15, "validation": 3, "test": 5}
+
+
+def test_a_leak_between_splits_stops(checkout: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The check judges what was placed, whoever placed it."""
+    write(checkout, [*rows(30), row(50, phash=row(1)["phash"])])
+    monkeypatch.setattr(
+        "chromaflow.quality.validate.place_rows",
+        lambda groups, *_: np.arange(len(groups)) * 3 // len(groups),
+    )
+    with pytest.raises(DataError, match="groups_in_one_split"):
+        validate(checkout, Settings())
+    assert not checkout.validated.exists()

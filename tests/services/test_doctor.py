@@ -53,7 +53,7 @@ def test_whole_checkout(project: Project, values: Settings) -> None:
     (project.raw / "sample" / "000000.tar").write_bytes(b"")
     (project.raw / "manifest.parquet").write_bytes(b"")
     checks = by_name(examine(project, values))
-    assert checks["dvc.yaml"].detail == "validate, preprocess, train, evaluate"
+    assert checks["dvc.yaml"].detail == "validate, describe, preprocess, train, evaluate"
     assert checks["data snapshot"].detail.startswith("1 shards in ")
 
 

@@ -9,6 +9,7 @@ from chromaflow.project import Project
 from chromaflow.settings import Settings
 from chromaflow.sources.base import UnreadableError
 from chromaflow.sources.cvcl import Cvcl
+from tests.sources.hosts import Host, cvcl
 
 NAMES = ("coast_nat1.jpg", "coast_nat2.jpg", "opencountry_land1.jpg", "street_bost1.jpg")
 
@@ -118,9 +119,25 @@ def test_hostile_and_broken_archives_are_refused(tmp_path: Path, make, problem: 
     assert "source.archive=PATH" in caught.value.mend
 
 
-def test_without_an_archive_the_setting_is_named() -> None:
-    with pytest.raises(DataError, match=r"source\.archive"):
-        open_archive("")
+def test_without_an_archive_it_is_fetched_once(
+    checkout: Project, tmp_path: Path, host: Host
+) -> None:
+    names = ["coast_a", "coast_b", *(f"opencountry_{n}" for n in range(3))]
+    content = pack(tmp_path / "a.zip", {f"s/{name}.jpg": b"x" for name in names}).read_bytes()
+    source = {"name": "cvcl", "address": cvcl(host, content)}
+    values = {"source": source, "download": {"reserve": "1B"}}
+    for _ in range(2):
+        found = list(Cvcl(checkout, Settings.model_validate(values)).records())
+        assert [record.label for record in found] == ["coast"] * 2 + ["opencountry"] * 3
+    assert list(host.asked.values()) == [1]
+
+
+def test_an_archive_that_the_server_does_not_have_is_named(checkout: Project, host: Host) -> None:
+    values = {"name": "cvcl", "address": f"{host.address}/gone.zip"}
+    values = {"source": values, "download": {"reserve": "1B", "retries": 0}}
+    with pytest.raises(DataError, match=r"gone\.zip.*404") as caught:
+        Cvcl(checkout, Settings.model_validate(values))
+    assert "source.archive=PATH" in caught.value.mend
 
 
 def test_members_that_lie_or_are_broken_are_unreadable_alone(tmp_path: Path) -> None:

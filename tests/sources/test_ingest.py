@@ -4,6 +4,7 @@ import io
 import os
 import resource
 import signal
+import struct
 import subprocess
 import sys
 import tarfile
@@ -388,3 +389,36 @@ def test_shards_follow_the_webdataset_convention(checkout: Project, folder: Path
     for image, facts in zip(names[::2], names[1::2], strict=True):
         assert image.partition(".")[0] == facts.partition(".")[0]
         assert (image.partition(".")[2], facts.partition(".")[2]) == ("png", "json")
+
+
+def test_hostile_pictures_are_named_and_odd_ones_are_taken(checkout: Project, folder: Path) -> None:
+    for path in folder.iterdir():
+        path.unlink()
+    image = Image.fromarray(data.coffee())
+    image.convert("CMYK").save(folder / "cmyk.jpg")
+    image.save(folder / "exif.jpg", exif=b"Exif\0\0MM\0*\0\0\xff\xff")
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG")
+    content = bytearray(buffer.getvalue())
+    start = content.index(b"\xff\xc0")
+    content[start + 5 : start + 9] = struct.pack(">HH", 50_000, 50_000)
+    (folder / "huge.jpg").write_bytes(content)
+    (folder / "page.jpg").write_bytes(b"<html>404</html>")
+    assert ingest(checkout, settings_of(folder))["undecodable"] == 2
+    errors = {row["url"]: row["error"] for row in rows(checkout)}
+    assert errors.pop("folder:huge.jpg").startswith("50000×50000 pixels are more than")
+    assert errors.pop("folder:page.jpg") == "no image format that is known"
+    assert set(errors.values()) == {None}
+
+
+def test_rows_of_an_ingest_that_measured_less_are_measured_anew(
+    checkout: Project, folder: Path
+) -> None:
+    ingest(checkout, settings_of(folder))
+    before = states(checkout), rows(checkout)
+    path = checkout.raw / "manifest.parquet"
+    pq.write_table(pq.read_table(path).drop_columns(["luma_spread"]), path)
+    assert ingest(checkout, settings_of(folder))["changed"]
+    assert rows(checkout) == before[1]
+    shards = {name for name in before[0] if name.endswith(".tar")}
+    assert {name: states(checkout)[name] for name in shards} == {n: before[0][n] for n in shards}

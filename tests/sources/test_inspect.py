@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from skimage.color import rgb2lab
 
-from chromaflow.sources.inspect import inspect
+from chromaflow.sources.inspect import Inspection, inspect
 
 LIMIT = 100_000_000
 DATA = Path(str(resources.files("skimage"))) / "data"
@@ -122,7 +122,7 @@ def test_truncated_files_do_not_decode(format_: str, share: float) -> None:
     found = inspect(data[: int(len(data) * share)], LIMIT)
     assert not found.decodes
     assert found.error
-    assert found._replace(error=None) == (False, None, None, None, None, None, None)
+    assert found._replace(error=None) == Inspection(decodes=False)
 
 
 def test_truncation_is_found_although_only_a_reduced_picture_is_computed() -> None:

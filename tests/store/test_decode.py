@@ -12,7 +12,7 @@ from PIL import Image, ImageOps
 from skimage import color, data
 
 from chromaflow.errors import DataError
-from chromaflow.store.decode import own_pixel_limit, photograph_to_lab
+from chromaflow.store.decode import color_table, own_pixel_limit, photograph_to_lab
 
 MANY = 10**8
 
@@ -49,6 +49,30 @@ def test_every_color_is_rounded_as_well_as_8_bits_allow(rgb):
     stored = photograph_to_lab(encode(flat), 32, MANY)
     assert (stored == stored[0, 0]).all()
     assert np.abs(to_lab(stored) - color.rgb2lab(flat)).max() < 0.51
+
+
+@pytest.fixture(scope="module")
+def table():
+    return color_table()
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.integers(32, 90), st.integers(32, 90), st.integers(0, 2**32 - 1))
+def test_the_table_gives_the_same_bits(table, height, width, seed):
+    rgb = np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
+    content, size = encode(rgb), min(height, width)
+    assert np.array_equal(
+        photograph_to_lab(content, size, MANY), photograph_to_lab(content, size, MANY, table)
+    )
+
+
+def test_the_table_holds_the_nearest_color_nearly_everywhere(table):
+    random = np.random.default_rng(0)
+    rgb = random.integers(0, 256, (100_000, 3))
+    found = table[rgb @ (65536, 256, 1)].view(np.uint8).reshape(-1, 4)[:, :3]
+    true = color.rgb2lab(rgb[np.newaxis] / 255)[0]
+    assert (found == np.rint(true * (2.55, 1, 1) + (0, 128, 128))).mean() > 0.998
+    assert delta_e(to_lab(found), true).max() < 0.75
 
 
 def test_grey_stays_grey():
@@ -165,11 +189,12 @@ def test_every_processor_gives_the_same_bits(tmp_path):
         paths.append(path)
     program = (
         "import hashlib, pathlib, sys\n"
-        "from chromaflow.store.decode import photograph_to_lab\n"
+        "from chromaflow.store.decode import color_table, photograph_to_lab\n"
         "for name in sys.argv[1:]:\n"
         "    path = pathlib.Path(name)\n"
         "    lab = photograph_to_lab(path.read_bytes(), int(name.split('-')[-1]), 10**8)\n"
         "    print(hashlib.sha256(lab.tobytes()).hexdigest())\n"
+        "print(hashlib.sha256(color_table().tobytes()).hexdigest())\n"
     )
     plain = {
         **os.environ,
@@ -188,4 +213,4 @@ def test_every_processor_gives_the_same_bits(tmp_path):
         for environment in (dict(os.environ), plain)
     ]
     assert outputs[0] == outputs[1]
-    assert len(set(outputs[0].split())) == len(paths)
+    assert len(set(outputs[0].split())) == len(paths) + 1

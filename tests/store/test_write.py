@@ -1,21 +1,26 @@
+import contextlib
 import json
+import multiprocessing
 import os
 import signal
 import subprocess
 import sys
 import tarfile
+import time
 from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 import pytest
+from litdata.streaming.writer import BinaryWriter
 from PIL import Image
 from skimage import color
 
 from chromaflow import settings as settings_file
-from chromaflow.errors import DataError
-from chromaflow.files import digest_of_folder
+from chromaflow.errors import DataError, ServerError, UserError
+from chromaflow.files import digest_of_folder, sha256_of
 from chromaflow.settings import Settings
-from chromaflow.store import chunks, write
+from chromaflow.store import chunks, convert, statistics, write
 from chromaflow.store.decode import photograph_to_lab
 from chromaflow.store.read import LabShards, read_split
 from chromaflow.store.write import preprocess
@@ -136,6 +141,84 @@ def test_litdata_writes_the_bytes_it_always_wrote(tmp_path):
     assert (tmp_path / "group-00000.bin").read_bytes() == expected
 
 
+@pytest.mark.parametrize("filled", [True, False])
+def test_the_index_is_the_one_that_litdata_writes(tmp_path, filled):
+    found = []
+    if filled:
+        items = [{"id": "one", "lab": np.zeros((32, 40, 3), np.uint8)}]
+        found = chunks.write(tmp_path, "group", 2**20, items)
+    chunks.write_index(tmp_path, found, 2**20)
+    index = json.loads((tmp_path / "index.json").read_text())
+    writer = BinaryWriter(str(tmp_path / "other"), chunk_bytes=2**20)
+    writer.add_item(0, {"id": "one", "lab": np.zeros((32, 40, 3), np.uint8)})
+    writer.done()
+    writer.merge()
+    theirs = json.loads((tmp_path / "other" / "index.json").read_text())
+    assert index["config"] == theirs["config"]
+    keys = {"chunk_bytes", "chunk_size", "dim", "filename"}
+    assert all(keys == chunk.keys() & keys for chunk in theirs["chunks"])
+    if filled:
+        assert [{key: chunk[key] for key in keys - {"filename"}} for chunk in index["chunks"]] == [
+            {key: chunk[key] for key in keys - {"filename"}} for chunk in theirs["chunks"]
+        ]
+        assert index["chunks"][0]["sha256"] == sha256_of(tmp_path / "group-00000.bin")
+
+
+def test_many_pixels_are_looked_up_and_give_the_same_bytes(
+    accept, snapshot, small, tmp_path, monkeypatch
+):
+    project = accept(snapshot)
+    preprocess(project, small)
+    expected = digest_of_folder(project.lab)
+    project.lab.rename(tmp_path / "other")
+    monkeypatch.setattr(write, "_WORTH_A_TABLE", 0)
+    preprocess(project, small)
+    assert digest_of_folder(project.lab) == expected
+
+
+def test_what_is_kept_is_not_counted_again(accept, snapshot, small, monkeypatch):
+    project = accept(some(snapshot, 2))
+    preprocess(project, small)
+    accept(snapshot)
+    counted, real = [], statistics.ColorCount.add
+
+    def add(self, lab):
+        counted.append(lab)
+        real(self, lab)
+
+    monkeypatch.setattr(statistics.ColorCount, "add", add)
+    preprocess(project, small)
+    assert len(counted) == 7
+
+
+def test_colors_are_counted_exactly_beyond_what_a_float_holds(monkeypatch):
+    monkeypatch.setattr(statistics, "_EXACT", 1000)
+    random = np.random.default_rng(0)
+    images = [random.integers(0, 9, (20, 30, 3), np.uint8) for _ in range(5)]
+    colors = statistics.ColorCount()
+    expected = np.zeros((256, 256), np.int64)
+    for lab in images:
+        colors.add(lab)
+        np.add.at(expected, (lab[..., 1], lab[..., 2]), 1)
+        assert np.array_equal(colors.total(), expected)
+
+
+@pytest.mark.parametrize("kind", ["*.npy", "*[0-9a-f].json"])
+@pytest.mark.parametrize("content", [None, b"", b"no array", b"\x93NUMPY", b"[]", b"[{}]", b"3"])
+def test_a_group_without_its_colors_or_its_list_is_made_anew(
+    kind, content, accept, snapshot, small
+):
+    project = accept(snapshot)
+    preprocess(project, small)
+    expected = digest_of_folder(project.lab)
+    victim = sorted((project.lab / "validation").glob(kind))[0]
+    victim.unlink()
+    if content is not None:
+        victim.write_bytes(content)
+    assert preprocess(project, small)["decoded"] == 1
+    assert digest_of_folder(project.lab) == expected
+
+
 def test_again_decodes_nothing_and_changes_nothing(accept, snapshot, small):
     project = accept(snapshot)
     assert preprocess(project, small)["decoded"] == 21
@@ -180,17 +263,121 @@ def test_what_stood_there_does_not_show(change, accept, snapshot, small, tmp_pat
         assert kept.items() <= chunk_files(project).items()
 
 
-@pytest.mark.parametrize("threads", [1, 3])
-def test_any_number_of_threads_gives_the_same_bytes(
-    threads, accept, snapshot, small, tmp_path, monkeypatch
+def over(processes, settings, monkeypatch):
+    """Settings for so many processes, which are worth it even for small images."""
+    monkeypatch.setattr(write, "_WORTH_A_PROCESS", 1)
+    runtime = settings.runtime.model_copy(update={"processes": processes})
+    return settings.model_copy(update={"runtime": runtime})
+
+
+@pytest.mark.parametrize("table", [1, 2**62], ids=["table", "direct"])
+def test_any_number_of_processes_gives_the_same_bytes(
+    table, accept, snapshot, small, tmp_path, monkeypatch
 ):
+    project = accept(snapshot)
+    summary = preprocess(project, small)
+    expected = digest_of_folder(project.lab)
+    project.lab.rename(tmp_path / "other")
+    monkeypatch.setattr(write, "_WORTH_A_TABLE", table)
+    started, real = [], convert.convert
+    monkeypatch.setattr(write, "convert", lambda *given: started.append(given[2]) or real(*given))
+    assert preprocess(project, over(3, small, monkeypatch)) == summary
+    assert started == [3]
+    assert digest_of_folder(project.lab) == expected
+
+
+def test_few_photographs_start_no_process(accept, snapshot, small, monkeypatch):
+    monkeypatch.setattr(convert, "_over_processes", None)
+    settings = small.model_copy(update={"runtime": Settings().runtime})
+    assert preprocess(accept(snapshot), settings)["decoded"] == 21
+
+
+def test_processes_tell_what_is_wrong(accept, snapshot, small, monkeypatch):
+    project = accept(snapshot)
+    victim = project.raw / "sample" / "000001.tar"
+    victim.unlink()
+    with pytest.raises(DataError, match=r"000001\.tar is missing"):
+        preprocess(project, over(2, small, monkeypatch))
+    accept(snapshot)
+    assert preprocess(project, small)["images"]["train"] == 15
+
+
+def test_a_process_that_was_killed_is_told(accept, snapshot, small, monkeypatch, tmp_path):
     project = accept(snapshot)
     preprocess(project, small)
     expected = digest_of_folder(project.lab)
     project.lab.rename(tmp_path / "other")
-    monkeypatch.setattr(write, "_processors", lambda: threads)
+
+    def progress(*_):
+        for process in multiprocessing.active_children():
+            process.kill()
+        return contextlib.nullcontext(lambda _: progress())
+
+    with pytest.raises(UserError, match=r"runtime\.processes"):
+        preprocess(project, over(2, small, monkeypatch), progress)
     preprocess(project, small)
     assert digest_of_folder(project.lab) == expected
+
+
+PROGRAM = """
+import sys
+from pathlib import Path
+from chromaflow import settings
+from chromaflow.project import Project
+from chromaflow.store import write
+if __name__ == "__main__":
+    write._WORTH_A_PROCESS = 1
+    project = Project(Path(sys.argv[1]))
+    write.preprocess(project, settings.load(project))
+"""
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_killed_at_random_moments_it_goes_on(
+    processes, accept, snapshot, small, tmp_path, monkeypatch
+):
+    project = accept(snapshot)
+    preprocess(project, small)
+    expected = digest_of_folder(project.lab)
+    project.lab.rename(tmp_path / "whole")
+    settings_file.save(project, over(processes, small, monkeypatch))
+    random = np.random.default_rng(processes)
+    program = tmp_path / "program.py"
+    program.write_text(PROGRAM)
+    command = [sys.executable, str(program), str(project.root)]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    for _ in range(3):
+        run = subprocess.Popen(command, env=environment, start_new_session=True)
+        # Until the first file is there, then a little longer.
+        while run.poll() is None and not list(project.lab.glob("*/*")):
+            time.sleep(0.002)
+        time.sleep(random.uniform(0, 0.05))
+        run.kill()
+        run.wait()
+        # Its processes end by themselves.
+        deadline = time.monotonic() + 20
+        while alive_in(run.pid) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert not alive_in(run.pid)
+    preprocess(project, small)
+    assert digest_of_folder(project.lab) == expected
+
+
+def alive_in(session):
+    """Processes of a session that convert photographs."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            state, _, _, owner = stat.read_text().rpartition(")")[2].split()[:4]
+            if int(owner) == session and state != "Z":
+                found.append(stat.parent.name)
+    return found
+
+
+def test_one_at_a_time(accept, snapshot, small):
+    project = accept(snapshot)
+    with project.alone("preprocess"), pytest.raises(ServerError, match="another preprocess"):
+        preprocess(project, small)
 
 
 def test_a_killed_run_goes_on_and_leaves_no_trace(accept, snapshot, small, tmp_path):
@@ -290,7 +477,7 @@ def test_progress_counts_what_is_decoded(accept, snapshot, small):
         yield calls.append
 
     preprocess(project, small, progress)
-    assert calls == [("Preprocessing", 7), *[1] * 7]
+    assert calls == [("Preprocessing", 7), 1, 5, 1]
 
 
 def test_random_access_reads_what_was_written(accept, snapshot, small):

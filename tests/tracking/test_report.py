@@ -95,6 +95,14 @@ def test_the_page_tells_the_whole_chain(project, settings, judged):
     assert "What to expect of so few photographs" in text
 
 
+def test_the_page_leads_to_the_other_pages_that_stand(project, settings, judged):
+    assert page_data.links(project) == []
+    files.write_text(project.data_description / "card.html", "")
+    assert page_data.links(project) == [("data/card.html", "Data card")]
+    page = report.write_report(project, settings).read_text()
+    assert '<a href="data/card.html">Data card</a>' in page
+
+
 def test_what_others_wrote_is_escaped(project, settings, judged):
     _, text = parse(report.write_report(project, settings))
     assert "<b>bold</b>" in text

@@ -1,8 +1,11 @@
 """Judge the raw manifest, set aside what may not train, and split the rest."""
 
+from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -10,164 +13,265 @@ import pyarrow.parquet as pq
 
 from chromaflow import files
 from chromaflow.errors import DataError
-from chromaflow.project import Project
-from chromaflow.quality import expectations
-from chromaflow.quality.data_docs import write_data_docs
-from chromaflow.quality.duplicates import first_copies, group_images
-from chromaflow.quality.expectations import Judge, Outcome
+from chromaflow.project import SPLITS, Project
+from chromaflow.quality import drift, expectations, releases
+from chromaflow.quality import table as manifest
+from chromaflow.quality.duplicates import codes_of
+from chromaflow.quality.grouping import Grouped, group, separation
+from chromaflow.quality.judge import Judge, Outcome
 from chromaflow.quality.quarantine import Quarantine
-from chromaflow.quality.splits import assign_splits, check_splits
+from chromaflow.quality.sheets import write_overview
+from chromaflow.quality.splits import UNUSED, check_splits, names_of, place_rows
+from chromaflow.quality.table import HISTORIC, NAME, Rows
 from chromaflow.settings import Settings
 
-_NAME = "manifest.parquet"
+_PLACES = (*SPLITS, UNUSED, HISTORIC)
 
 
-def _read(project: Project) -> pa.Table:
-    """The raw manifest from the oldest row to the youngest: new images make new shards."""
-    path = project.raw / _NAME
-    try:
-        table = pq.read_table(path, columns=list(expectations.COLUMNS))
-    except FileNotFoundError:
-        raise DataError(f"there is no {path}.", "chromaflow ingest") from None
-    except (OSError, pa.ArrowException) as error:
-        raise DataError(
-            f"{path} is no manifest of chromaflow: {error}", f"rm {path}, then chromaflow ingest"
-        ) from None
-    if missing := set(expectations.COLUMNS) - set(table.column_names):
-        raise DataError(
-            f"{path} lacks the columns {', '.join(sorted(missing))}.",
-            f"rm {path}, then chromaflow ingest",
-        )
-    return table.sort_by([("shard", "ascending"), ("id", "ascending")]).combine_chunks()
+@dataclass(frozen=True)
+class _Judged:
+    """The manifest, what its rules refused, and how many releases hold (and do not).
+
+    `contents` are numbers for the bytes of each row, (N,), equal where the bytes are.
+    """
+
+    table: pa.Table
+    contents: Rows
+    quarantine: Quarantine
+    outcomes: list[Outcome]
+    releases: dict[str, int]
 
 
-def _copies(table: pd.DataFrame) -> list[str | None]:
-    """For each row the older image with the same bytes, where both decode."""
-    ids = table["id"].tolist()
-    contents = [
-        digest if decodes else image
-        for digest, decodes, image in zip(table["sha256"], table["decodes"], ids, strict=True)
-    ]
-    return [
-        None if row == first else ids[first] for row, first in enumerate(first_copies(contents))
-    ]
+def _rules(table: pa.Table, settings: Settings) -> dict[str, list[expectations.Rule]]:
+    licenses, labels = (
+        [text or "" for text in manifest.texts(table, name).dictionary.to_pylist()]
+        for name in ("license", "label")
+    )
+    return expectations.row_rules(settings.quality, licenses, labels)
 
 
-def _group(table: pa.Table, quarantine: Quarantine, distance: int) -> pa.Table:
-    """The rows that nothing refused, with their groups; a row near two groups is refused."""
-    ids = table["id"].to_pylist()
-    table = table.filter(pa.array([image not in quarantine.reasons for image in ids], pa.bool_()))
-    ids = table["id"].to_pylist()
-    photographs = [url.partition("#")[0] for url in table["url"].to_pylist()]
-    grouping = group_images(photographs, table["phash"].to_pylist(), distance)
-    for row, (first, second) in grouping.conflicts.items():
-        reason = f"near {ids[first]} and {ids[second]}, which belong to different groups"
-        quarantine.refuse(ids[row], "near_two_groups", reason)
-    table = table.append_column("group", pa.array(grouping.names, pa.string()))
-    return table.filter(pc.is_valid(table["group"]))
+def _waived(
+    project: Project, table: pa.Table, rules: list[expectations.Rule]
+) -> tuple[dict[str, Rows], dict[str, int]]:
+    """The rows that people released from each rule; and how many releases hold and do not."""
+    decided = {release.id: release for release in releases.read(project)}
+    found = pc.is_in(table["id"], pa.array(list(decided), pa.string()))
+    rows = np.flatnonzero(found.to_numpy())
+    taken = table.select(["id", "sha256"]).take(pa.array(rows)).to_pylist()
+    waived: dict[str, list[int]] = {
+        rule.name: [] for rule in rules if rule.name not in releases.FINAL
+    }
+    held = 0
+    for row, facts in zip(rows.tolist(), taken, strict=True):
+        release = decided[facts["id"]]
+        if release.sha256 == facts["sha256"]:
+            held += 1
+            for name in waived.keys() & set(release.rules):
+                waived[name].append(row)
+    counts = {"held": held, "void": len(decided) - held}
+    return {name: np.array(chosen, np.int64) for name, chosen in waived.items()}, counts
 
 
-def _judge_manifest(
-    judge: Judge, table: pa.Table, settings: Settings
-) -> tuple[Quarantine, list[Outcome]]:
-    frame = table.to_pandas()
-    frame = expectations.add_derived(frame, _copies(frame))
-    rules = expectations.row_rules(settings.quality)
-    asked = expectations.manifest_rules() + [(rule.name, rule.expectation) for rule in rules]
-    outcomes = judge.judge("manifest", frame, asked)
-    quarantine = Quarantine()
-    quarantine.refuse_failed(frame, rules, {outcome.name: outcome for outcome in outcomes})
-    return quarantine, outcomes
+def _judge_rows(judge: Judge, project: Project, settings: Settings) -> _Judged:
+    table = manifest.read(project)
+    contents = codes_of(manifest.column(table, "sha256"))
+    copies = manifest.copies(table, contents, manifest.age_order(table))
+    facts = manifest.facts(table, copies, settings.quality)
+    ids = manifest.column(table, "id")
+    outcomes = judge.judge("manifest", facts, expectations.manifest_rules(), ids)
+    rules = []
+    for name, asked in _rules(table, settings).items():
+        outcomes += judge.judge(name, facts, [(r.name, r.expectation) for r in asked], ids)
+        rules += asked
+    failed = {outcome.name: outcome.rows for outcome in outcomes}
+    waived, counts = _waived(project, table, rules)
+    quarantine = Quarantine(table)
+    for rule in rules:
+        rows = np.setdiff1d(failed[rule.name], waived.get(rule.name, []), assume_unique=True)
+        quarantine.refuse_failed(rule, rows.astype(np.int64), facts)
+    return _Judged(table, contents, quarantine, outcomes, counts)
 
 
-def _judge_accepted(judge: Judge, table: pa.Table, settings: Settings) -> list[Outcome]:
-    frame = table.select(["id", "sha256", "group", "split"]).to_pandas()
-    frame["splits"] = frame.groupby("group")["split"].transform("nunique")
-    return judge.judge("accepted", frame, expectations.training_rules(settings.quality))
+def _place(judged: _Judged, grouped: Grouped, settings: Settings) -> Rows:
+    """The number of the split of each grouped row, or of `historic` or nothing, (N,)."""
+    young = grouped.only(~grouped.historic)
+    labels = codes_of(manifest.texts(judged.table, "label"))[young.rows]
+    hints = young.hints if settings.split.hints else None
+    places = np.full(len(grouped.rows), _PLACES.index(HISTORIC))
+    places[~grouped.historic] = place_rows(young.names, settings.split, labels, hints)
+    return places
+
+
+def _judge_labels(judge: Judge, accepted: pa.Table, settings: Settings) -> list[Outcome]:
+    labels = manifest.texts(accepted, "label")
+    counts = np.bincount(codes_of(labels), minlength=len(labels.dictionary))
+    present = np.flatnonzero(counts)
+    if not len(present):
+        return []
+    frame = pd.DataFrame({"images": counts[present], "share": counts[present] / len(labels)})
+    names = labels.dictionary.take(pa.array(present))
+    return judge.judge("labels", frame, expectations.label_rules(settings.quality), names)
+
+
+def _judge_drift(
+    judge: Judge, project: Project, new: drift.Record, settings: Settings
+) -> tuple[list[Outcome], str]:
+    """The outcome, and the numbers in words; nothing where nothing is to compare."""
+    old, threshold = drift.read(project), settings.quality.max_drift
+    if old is None or not threshold or not drift.comparable(old, new):
+        return [], ""
+    bins, limit = drift.compare(old, new), drift.limit(threshold, old, new)
+    text = f"index {bins['psi'].sum():.3f}, limit {limit:.3f}; {drift.explain(bins)}"
+    return judge.judge("drift", bins, expectations.drift_rules(limit)), text
 
 
 def _check_tables(
-    outcomes: list[Outcome], project: Project, settings: Settings, quarantine: Quarantine
+    outcomes: list[Outcome],
+    project: Project,
+    settings: Settings,
+    counts: dict[str, int],
+    moved: str,
 ) -> None:
     """Stop at a table that is not acceptable as a whole.
+
+    Args:
+        outcomes: Of all tables.
+        project: The checkout.
+        settings: `quality` is used.
+        counts: How many rows each rule refused.
+        moved: How far the colors drifted, in words.
 
     Raises:
         DataError: It names the rule and the Data Docs that show it.
     """
     quality = settings.quality
-    asked = expectations.manifest_rules() + expectations.training_rules(quality)
-    failed = [o for o in outcomes if not o.success and o.name in {name for name, _ in asked}]
+    tables = {name for name, _ in expectations.table_rules(quality)}
+    failed = [outcome for outcome in outcomes if not outcome.success and outcome.name in tables]
     if not failed:
         return
-    docs = f"see {project.data_docs / 'index.html'}"
-    if failed[0].name == "min_images":
-        causes = ", ".join(f"{count} {name}" for name, count in quarantine.counts.most_common())
-        raise DataError(
+    name = failed[0].name
+    problem = f"{project.raw / NAME} fails {name} {failed[0].column}"
+    mend = f"rm {project.raw / NAME}, then chromaflow ingest"
+    if name == "min_images":
+        causes = ", ".join(f"{n} {rule}" for rule, n in Counter(counts).most_common())
+        problem = (
             f"fewer images were accepted than quality.min_images = {quality.min_images} "
-            f"(refused: {causes or 'none'}); {docs}",
-            "more images, or other thresholds: chromaflow settings shows quality",
+            f"(refused: {causes or 'none'})"
         )
-    manifest = project.raw / _NAME
-    raise DataError(
-        f"{manifest} fails {failed[0].name} {failed[0].column}; {docs}",
-        f"rm {manifest}, then chromaflow ingest",
-    )
+        mend = "more images, or other thresholds: chromaflow settings shows quality"
+    elif name == "max_drift":
+        problem = (
+            "the mean chroma of the accepted images drifted from the last accepted snapshot, "
+            f"{project.quality_record}, by more than quality.max_drift = {quality.max_drift:g} "
+            f"allows: {moved}"
+        )
+        mend = (
+            "if the change is meant: chromaflow validate --set quality.max_drift=0 accepts it, once"
+        )
+    elif name in ("min_label_images", "max_label_share"):
+        problem = (
+            f"the labels of the accepted images fail quality.{name} = {getattr(quality, name):g}"
+        )
+        mend = "other images, or another value: chromaflow settings shows quality"
+    raise DataError(f"{problem}; see {project.data_docs / 'index.html'}", mend)
 
 
-def _refused(table: pa.Table, quarantine: Quarantine) -> pa.Table:
-    reasons = [quarantine.reasons.get(image) for image in table["id"].to_pylist()]
-    table = table.append_column("reasons", pa.array(reasons, pa.list_(pa.string())))
-    return table.filter(pc.is_valid(table["reasons"]))
+def _by_label(accepted: pa.Table) -> dict[str, dict[str, int]]:
+    """Images a label and split; the shares of a split's labels tell how even it is."""
+    counts = accepted.group_by(["label", "split"]).aggregate([([], "count_all")]).to_pylist()
+    found: dict[str, dict[str, int]] = {}
+    for row in counts:
+        found.setdefault(row["label"] or "", {})[row["split"]] = row["count_all"]
+    return found
 
 
-def _write(folder: Path, accepted: pa.Table, refused: pa.Table, report: dict[str, Any]) -> None:
+def _write(folder: Path, tables: dict[str, pa.Table], report: dict[str, Any]) -> None:
     with files.atomic_folder(folder) as temporary:
-        for name, table in ((_NAME, accepted), ("quarantine.parquet", refused)):
-            rows = table.sort_by("id").combine_chunks()
-            pq.write_table(rows, temporary / name, compression="zstd")
+        for name, table in tables.items():
+            # Without Arrow's own schema, repeated texts are plain texts for whoever reads them.
+            pq.write_table(table, temporary / name, compression="zstd", store_schema=False)
         files.write_json(temporary / "validation.json", report)
+
+
+def _tables(judged: _Judged, grouped: Grouped, places: Rows) -> dict[str, pa.Table]:
+    """What is written, each table sorted by id."""
+    length = len(judged.table)
+    all_places = np.full(length, -1)
+    all_places[grouped.rows] = places
+    table = judged.table.append_column("group", grouped.column(length))
+
+    def chosen(*names: str) -> pa.Table:
+        return table.filter(pa.array(np.isin(all_places, [_PLACES.index(n) for n in names])))
+
+    splits = pa.DictionaryArray.from_arrays(
+        pa.array(all_places[(all_places >= 0) & (all_places < len(SPLITS))], pa.int8()), SPLITS
+    )
+    return {
+        NAME: chosen(*SPLITS).append_column("split", splits),
+        "historic.parquet": chosen(HISTORIC),
+        "unused.parquet": chosen(UNUSED),
+        "quarantine.parquet": judged.quarantine.rejected(),
+    }
 
 
 def validate(project: Project, settings: Settings) -> dict[str, Any]:
     """Judge `data/raw/manifest.parquet` and write `data/validated` and the Data Docs.
 
-    Great Expectations judges rows and table. A row that fails goes to `quarantine.parquet` with
-    every reason; so does one that is near two groups of near-duplicates. The rest goes to
-    `manifest.parquet` with its `group` and its `split`. Equal inputs give equal bytes in
-    `data/validated`.
+    Great Expectations judges rows and tables. A row that fails goes to `quarantine.parquet` with
+    every reason, unless `releases.yaml` releases it from those rules; so does one that would stand
+    in two splits. Historic photographs, which need no color, go to `historic.parquet`, what exceeds
+    exact counts to `unused.parquet`, the rest to `manifest.parquet` with its `group` and its
+    `split`. Equal inputs give equal bytes in `data/validated` and `reports/validation`.
 
     Args:
         project: The checkout.
-        settings: `quality` and `split` are used.
+        settings: `quality`, `split` and, of `source`, `max_pixels` and what chooses the images.
 
     Returns:
-        What `validation.json` holds: `success`, `rows`, `accepted`, `quarantined`, `reasons` (how
-        often each rule refused a row), `splits` (images a split), `expectations`.
+        What `validation.json` holds: `success`, `rows`, `accepted`, `quarantined`, `historic`,
+        `unused`, `reasons` (how often each rule refused a row), `splits` (images a split), `labels`
+        (images a label and split), `mean_chroma` (images a bin), `releases`, `expectations`.
 
     Raises:
-        DataError: There is no manifest, the table as a whole is not acceptable, or a split that the
-            settings ask for stays empty. The Data Docs are written, `data/validated` is left as it
-            was.
+        DataError: There is no manifest, a table as a whole is not acceptable, or a split that the
+            settings ask for is not as they ask. The Data Docs are written, `data/validated` is left
+            as it was.
     """
-    table = _read(project)
     judge = Judge()
-    quarantine, judged = _judge_manifest(judge, table, settings)
-    accepted = _group(table, quarantine, settings.quality.duplicate_distance)
-    splits = assign_splits(accepted["group"].to_pylist(), settings.split)
-    accepted = accepted.append_column("split", pa.array(splits, pa.string()))
-    outcomes = judged + _judge_accepted(judge, accepted, settings)
-    write_data_docs(project.data_docs, judge.write_docs)
-    _check_tables(outcomes, project, settings, quarantine)
-    counts = check_splits(splits, settings.split)
-    refused = _refused(table, quarantine)
+    judged = _judge_rows(judge, project, settings)
+    grouped = group(judged.table, judged.quarantine, settings)
+    places = _place(judged, grouped, settings)
+    used = places != _PLACES.index(UNUSED)
+    frame = separation(judged.contents, grouped.only(used), places[used])
+    outcomes = judged.outcomes
+    tables = _tables(judged, grouped, places)
+    accepted = tables[NAME]
+    # First, because it tells most where nothing was accepted.
+    size = pd.DataFrame({"images": [len(accepted)]})
+    outcomes += judge.judge("size", size, expectations.size_rules(settings.quality))
+    outcomes += judge.judge("accepted", frame, expectations.snapshot_rules())
+    outcomes += _judge_labels(judge, accepted, settings)
+    record = drift.describe(accepted, settings)
+    drifted, moved = _judge_drift(judge, project, record, settings)
+    outcomes += drifted
+    judge.write_docs(project.data_docs)
+    _check_tables(outcomes, project, settings, judged.quarantine.counts, moved)
+    in_splits = places[places < len(SPLITS)]
     report = {
         "success": True,
-        "rows": len(table),
+        "rows": len(judged.table),
         "accepted": len(accepted),
-        "quarantined": len(refused),
-        "reasons": dict(quarantine.counts),
-        "splits": counts,
-        "expectations": [outcome.as_json() for outcome in outcomes],
+        "quarantined": len(tables["quarantine.parquet"]),
+        "historic": len(tables["historic.parquet"]),
+        "unused": len(tables["unused.parquet"]),
+        "reasons": judged.quarantine.counts,
+        "splits": check_splits(names_of(in_splits), settings.split),
+        "labels": _by_label(accepted),
+        "mean_chroma": record.model_dump(exclude={"sources", "settings"}),
+        "releases": judged.releases,
+        "expectations": [outcome.as_json() for outcome in outcomes if outcome.name != "max_drift"],
     }
-    _write(project.validated, accepted, refused, report)
+    _write(project.validated, tables, report)
+    write_overview(project, settings, accepted, tables["quarantine.parquet"])
+    drift.write(project, record)
     return report

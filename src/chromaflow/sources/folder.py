@@ -9,10 +9,9 @@ from urllib.parse import quote
 from chromaflow.errors import DataError
 from chromaflow.project import Project
 from chromaflow.settings import Settings
-from chromaflow.sources.base import Record, UnreadableError, resolve
+from chromaflow.sources.base import Opener, Record, draw, read_file, resolve
 
 EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif"})
-_MEND = "chromaflow ingest --set source.name=folder --set source.folder=PATH"
 
 
 def _raise(error: OSError) -> None:
@@ -22,13 +21,6 @@ def _raise(error: OSError) -> None:
 def _readable(text: str) -> str:
     """A name from the disk as proper text; bytes that are no UTF-8 become question marks."""
     return os.fsencode(text).decode("utf-8", "replace")
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise UnreadableError(f"the file cannot be read: {error.strerror}") from None
 
 
 class Folder:
@@ -42,36 +34,54 @@ class Folder:
             checkout itself.
     """
 
+    prefix = "folder:"
+    split = ""
+    setting = "source.folder"
+    mend = "chromaflow ingest --set source.name=folder --set source.folder=PATH"
+
     def __init__(self, project: Project, settings: Settings) -> None:
-        if not settings.source.folder:
-            raise DataError("source.name = folder, but source.folder names no folder.", _MEND)
+        text = self._text(settings)
+        if not text:
+            raise DataError("source.name = folder, but source.folder names no folder.", self.mend)
         self._license = settings.source.license
-        self._name = f"source.folder = {settings.source.folder}"
-        self._root = resolve(project, settings.source.folder)
+        self._name = f"{self.setting} = {text}"
+        self._root = resolve(project, text)
         self.skipped = 0
         try:
             self._check(project)
             self._names = list(self._walk())
         except OSError as error:
             raise DataError(
-                f"{self._name}: {error.filename} cannot be read: {error.strerror}", _MEND
+                f"{self._name}: {error.filename} cannot be read: {error.strerror}", self.mend
             ) from None
         if not self._names:
             kinds = " ".join(sorted(EXTENSIONS))
             raise DataError(
                 f"{self._name} holds no image ({kinds}); links to other folders are passed over.",
-                _MEND,
+                self.mend,
             )
+        self._names = self._choose(self._names, settings)
+
+    def _text(self, settings: Settings) -> str:
+        return settings.source.folder
+
+    def _choose(self, names: list[str], settings: Settings) -> list[str]:
+        return draw(names, self._url, settings.source)
+
+    def _url(self, name: str) -> str:
+        return self.prefix + quote(os.fsencode(name))
 
     def _check(self, project: Project) -> None:
         if not self._root.is_dir():
             state = "is no folder" if self._root.exists() else "does not exist"
-            raise DataError(f"{self._name} {state}.", _MEND)
+            raise DataError(f"{self._name} {state}.", self.mend)
         self._root = self._root.resolve()
         if project.root.resolve().is_relative_to(self._root):
-            raise DataError(f"{self._name} holds this checkout, with all its pictures.", _MEND)
+            raise DataError(f"{self._name} holds this checkout, with all its pictures.", self.mend)
         if self._root.is_relative_to(project.raw.resolve()):
-            raise DataError(f"{self._name} lies in {project.raw}, which is ingest's own.", _MEND)
+            raise DataError(
+                f"{self._name} lies in {project.raw}, which is ingest's own.", self.mend
+            )
 
     def _walk(self) -> Iterator[str]:
         for place, folders, names in os.walk(self._root, onerror=_raise):
@@ -103,9 +113,13 @@ class Folder:
         for name in self._names:
             path = self._root / name
             yield Record(
-                url="folder:" + quote(os.fsencode(name)),
+                url=self._url(name),
                 label=_readable(path.parent.name) if path.parent != self._root else "",
                 license=self._license,
                 extension=path.suffix.lower(),
-                read=partial(_read, path),
+                read=partial(read_file, path),
+                split=self.split,
             )
+
+
+SOURCE: Opener = Folder

@@ -3,7 +3,8 @@
 The manifest decides what the snapshot holds. New shards grow in a folder beside the snapshot; they
 move in when all are there, the manifest is replaced in one step, and only then does anything go
 that it no longer names. A killed ingest leaves the old snapshot, and the next one goes on from the
-shards that were finished.
+shards that were finished. Of a source on a server only what the snapshot does not hold is fetched,
+a shard's worth at a time.
 """
 
 import contextlib
@@ -16,7 +17,7 @@ import shutil
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -25,22 +26,19 @@ from chromaflow import console, files
 from chromaflow.errors import DataError
 from chromaflow.project import Project
 from chromaflow.settings import Settings
-from chromaflow.sources.base import Record, Source, UnreadableError, image_id
-from chromaflow.sources.cvcl import Cvcl
-from chromaflow.sources.folder import Folder
+from chromaflow.settings.groups import SourceName
+from chromaflow.sources.base import Record, Source, UnreadableError, image_id, open_source
 from chromaflow.sources.inspect import Inspection, inspect
+from chromaflow.sources.known import Known, described
 from chromaflow.sources.manifest import NAME, read_manifest, to_table, write_manifest
-from chromaflow.sources.sample import Sample
+from chromaflow.sources.remote import Fetcher
 from chromaflow.sources.shards import Member, write_shard
 
 Progress = Callable[[str, int | None], AbstractContextManager[Callable[[int], None]]]
 Row = dict[str, Any]
 
-SOURCES: dict[str, Callable[[Project, Settings], Source]] = {
-    "sample": Sample,
-    "folder": Folder,
-    "cvcl": Cvcl,
-}
+HISTORIC = "historic"
+SOURCES = (*get_args(SourceName), HISTORIC)
 
 
 def _shards(table: pa.Table) -> list[str]:
@@ -53,69 +51,79 @@ class _Comparison:
     Args:
         source: Name of the source.
         known: Rows of that source whose shards are there.
+        fetcher: Fetches the images that are on a server.
         max_pixels: As `source.max_pixels`.
     """
 
-    def __init__(self, source: str, known: pa.Table, max_pixels: int) -> None:
+    def __init__(self, source: str, known: Known, fetcher: Fetcher, max_pixels: int) -> None:
         self._source = source
         self._known = known
+        self._fetcher = fetcher
         self._max_pixels = max_pixels
-        self._digests = known["sha256"].to_pylist()
-        self._index = {url: index for index, url in enumerate(known["url"].to_pylist())}
-        self._kept: list[int] = []
-        self._amended: list[Row] = []
 
     def new_images(
         self, records: Iterable[Record], advance: Callable[[int], None]
     ) -> Iterator[tuple[Member, Row]]:
         """The images to write; those that stand are noted on the way."""
-        for record in records:
-            try:
-                data, error = record.read(), None
-            except UnreadableError as reason:
-                data, error = b"", str(reason)
+        for record, failure in self._fetcher.serve(self._missing(records, advance)):
+            data, error = _read(record, failure)
             digest = hashlib.sha256(data).hexdigest()
-            index = self._index.get(record.url, -1)
-            if index >= 0 and self._digests[index] == digest:
+            index = self._known.find(record)
+            if index >= 0 and self._known.cell(index, "sha256") == digest:
                 self._keep(index, record, data, error)
             else:
                 yield self._describe(record, data, digest, error)
             advance(1)
+
+    def _missing(
+        self, records: Iterable[Record], advance: Callable[[int], None]
+    ) -> Iterator[Record]:
+        """The records whose bytes are needed to tell."""
+        for record in records:
+            index = self._known.find(record)
+            if self._known.holds(index, record):
+                self._known.keep(index, record)
+                advance(1)
+            else:
+                yield record
 
     def _inspect(self, data: bytes, error: str | None) -> Inspection:
         return Inspection(False, error=error) if error else inspect(data, self._max_pixels)
 
     def _keep(self, index: int, record: Record, data: bytes, error: str | None) -> None:
         """Take a row over, with the label, license and limit of pixels that hold now."""
-        row: Row = self._known.slice(index, 1).to_pylist()[0]
-        new = {**row, "label": record.label, "license": record.license or None}
-        if not row["decodes"] or row["width"] * row["height"] > self._max_pixels:
-            new |= self._inspect(data, error)._asdict()
-        if new == row:
-            self._kept.append(index)
+        width, height = self._known.cell(index, "width"), self._known.cell(index, "height")
+        if self._known.lacks_measures(index) or width * height > self._max_pixels:
+            self._known.keep(index, record, self._inspect(data, error)._asdict())
         else:
-            self._amended.append(new)
+            self._known.keep(index, record)
 
     def _describe(
         self, record: Record, data: bytes, digest: str, error: str | None
     ) -> tuple[Member, Row]:
         key = image_id(self._source, record.url)
+        told = described(record)
         facts = {
             "id": key,
             "source": self._source,
             "url": record.url,
-            "label": record.label,
-            "license": record.license or None,
+            "label": told["label"],
+            "license": told["license"],
             "sha256": digest,
         }
-        row = {**facts, "key": key, "bytes": len(data), **self._inspect(data, error)._asdict()}
+        measured = self._inspect(data, error)._asdict()
+        row = {**facts, **told, "key": key, "bytes": len(data), **measured}
         return Member(key, record.extension, data, facts), row
 
-    def standing(self) -> pa.Table:
-        """Rows of the images that were in a shard already."""
-        return pa.concat_tables(
-            [self._known.take(pa.array(self._kept, pa.int64())), to_table(self._amended)]
-        )
+
+def _read(record: Record, failure: str) -> tuple[bytes, str | None]:
+    """The bytes of an image, or none and the reason."""
+    if failure:
+        return b"", failure
+    try:
+        return record.read(), None
+    except UnreadableError as reason:
+        return b"", str(reason)
 
 
 def _staging_folders(raw: Path) -> list[Path]:
@@ -141,31 +149,36 @@ def _open_staging(raw: Path, settings: Settings) -> Path:
 def _known(raw: Path, staging: Path, source: str) -> pa.Table:
     """Rows of a source whose shards are in the snapshot, or were finished before a kill."""
     tables = [read_manifest(raw / NAME)]
-    tables += [read_manifest(path) for path in sorted(staging.glob("[0-9]*.parquet"))]
+    tables += [read_manifest(path) for path in sorted((staging / source).glob("[0-9]*.parquet"))]
     table = pa.concat_tables(tables).combine_chunks()
     present = [
         shard
         for shard in _shards(table)
         if re.fullmatch(rf"{source}/\d{{6,}}\.tar", shard)
-        and ((raw / shard).is_file() or (staging / Path(shard).name).is_file())
+        and ((raw / shard).is_file() or (staging / shard).is_file())
     ]
     return table.filter(pc.is_in(table["shard"], pa.array(present, pa.string())))
 
 
 def _stage(
-    images: Iterator[tuple[Member, Row]], staging: Path, known: pa.Table, settings: Settings
+    images: Iterator[tuple[Member, Row]],
+    folder: Path,
+    known: pa.Table,
+    size: int,
+    fetcher: Fetcher,
 ) -> list[pa.Table]:
     """Write new images into new shards, and beside each finished one its rows."""
     numbers = [int(Path(shard).stem) for shard in _shards(known)]
     tables = []
     for number, first in zip(itertools.count(max(numbers, default=-1) + 1), images):
-        chunk = itertools.chain([first], itertools.islice(images, settings.source.shard_images - 1))
+        chunk = itertools.chain([first], itertools.islice(images, size - 1))
         name = f"{number:06d}"
         rows: list[Row] = []
-        write_shard(staging / f"{name}.tar", _noting(chunk, rows))
-        shard = f"{settings.source.name}/{name}.tar"
+        write_shard(folder / f"{name}.tar", _noting(chunk, rows))
+        shard = f"{folder.name}/{name}.tar"
         tables.append(to_table([{**row, "shard": shard} for row in rows]))
-        write_manifest(staging / f"{name}.parquet", tables[-1])
+        write_manifest(folder / f"{name}.parquet", tables[-1])
+        fetcher.release(row["url"] for row in rows)
     return tables
 
 
@@ -177,12 +190,12 @@ def _noting(images: Iterable[tuple[Member, Row]], rows: list[Row]) -> Iterator[M
 
 def _commit(raw: Path, staging: Path, old: pa.Table, table: pa.Table) -> bool:
     """Move finished shards into the snapshot, then make them part of it; whether there was need."""
-    names = [name for name in _shards(table) if (staging / Path(name).name).exists()]
+    names = [name for name in _shards(table) if (staging / name).exists()]
     if not names and table.equals(old):
         return False
     for name in names:
         (raw / name).parent.mkdir(parents=True, exist_ok=True)
-        (staging / Path(name).name).replace(raw / name)
+        (staging / name).replace(raw / name)
     for folder in {(raw / name).parent for name in names}:
         descriptor = os.open(folder, os.O_RDONLY)
         os.fsync(descriptor)
@@ -206,31 +219,59 @@ def _sweep(raw: Path, table: pa.Table) -> None:
         shutil.rmtree(folder)
 
 
+def _open_sources(project: Project, settings: Settings) -> dict[str, Source]:
+    """The source that the settings name, and the historic photographs where they name some."""
+    names = [settings.source.name, *([HISTORIC] if settings.source.historic else [])]
+    return {name: open_source(name, project, settings) for name in names}
+
+
+def _collect(
+    project: Project,
+    settings: Settings,
+    staging: Path,
+    name: str,
+    records: Iterable[Record],
+    advance: Callable[[int], None],
+) -> list[pa.Table]:
+    """The rows of one source, after its new images were staged."""
+    rows = _known(project.raw, staging, name)
+    known = Known(name, rows, settings.source.max_pixels)
+    fetcher = Fetcher(project, settings, name)
+    comparison = _Comparison(name, known, fetcher, settings.source.max_pixels)
+    images = comparison.new_images(records, advance)
+    staged = _stage(images, staging / name, rows, settings.source.shard_images, fetcher)
+    fetcher.close()
+    return [known.standing(), *staged]
+
+
 def _renew(
-    project: Project, settings: Settings, source: Source, progress: Progress
+    project: Project, settings: Settings, sources: dict[str, Source], progress: Progress
 ) -> dict[str, Any]:
     raw = project.raw
     old = read_manifest(raw / NAME)
     staging = _open_staging(raw, settings)
-    known = _known(raw, staging, settings.source.name)
-    comparison = _Comparison(settings.source.name, known, settings.source.max_pixels)
-    with progress("Reading", source.total) as advance:
-        images = comparison.new_images(source.records(), advance)
-        staged = _stage(images, staging, known, settings)
-    table = pa.concat_tables([comparison.standing(), *staged]).sort_by("id")
+    tables = []
+    with progress("Reading", sum(source.total for source in sources.values())) as advance:
+        for name, source in sources.items():
+            tables += _collect(project, settings, staging, name, source.records(), advance)
+    table = pa.concat_tables(tables).sort_by("id")
     changed = _commit(raw, staging, old, table)
     _sweep(raw, table)
-    before, after = set(old["id"].to_pylist()), set(table["id"].to_pylist())
     return {
         "changed": changed,
         "source": settings.source.name,
         "images": len(table),
-        "added": len(after - before),
-        "removed": len(before - after),
-        "undecodable": table["decodes"].to_pylist().count(False),
-        "skipped": source.skipped,
+        "added": _count_others(table["id"], old["id"]),
+        "removed": _count_others(old["id"], table["id"]),
+        "undecodable": pc.sum(pc.invert(table["decodes"])).as_py() or 0,
+        "skipped": sum(source.skipped for source in sources.values()),
         "shards": len(_shards(table)),
     }
+
+
+def _count_others(ids: pa.ChunkedArray, known: pa.ChunkedArray) -> int:
+    """How many ids are not known."""
+    return int(pc.sum(pc.invert(pc.is_in(ids, known.combine_chunks()))).as_py() or 0)
 
 
 def ingest(
@@ -239,8 +280,12 @@ def ingest(
     """Bring `data/raw` up to date with the source that the settings name.
 
     Images that the snapshot holds stay in their shards, new ones make new shards, images that left
-    the source leave the manifest. Another source replaces the snapshot. The images pass through
-    memory one at a time; only the table is held whole.
+    the source leave the manifest. Another source replaces the snapshot. The photographs of
+    `source.historic` stand beside it, in shards of their own. The images pass through memory one at
+    a time; only the table is held whole.
+
+    What a server refuses becomes a row that does not decode and says why; the next ingest tries it
+    again.
 
     Args:
         project: The checkout.
@@ -256,9 +301,9 @@ def ingest(
         ServerError: Another ingest is at work.
     """
     with project.alone("ingest"):
-        source = SOURCES[settings.source.name](project, settings)
+        sources = _open_sources(project, settings)
         try:
-            return _renew(project, settings, source, progress)
+            return _renew(project, settings, sources, progress)
         except OSError as error:
             raise DataError(
                 f"{error.filename or project.raw}: {error.strerror or error}",

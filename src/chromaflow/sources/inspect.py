@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import math
 import warnings
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -17,6 +18,8 @@ _FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF")
 Image.init()
 _ORIENTATION = 0x0112
 MEASURED_SIDE = 256
+# Smaller: where JPEG stores color at half size, it blurs the color of a toned print, too.
+_TONED_SIDE, _LEVELS = 64, 64
 
 
 class Inspection(NamedTuple):
@@ -24,9 +27,12 @@ class Inspection(NamedTuple):
 
     `width` and `height` are in pixels after the orientation that its EXIF data tells. `mean_chroma`
     and `chroma_spread` are the mean and the standard deviation over the pixels of
-    chroma = √(a² + b²) in CIE Lab units, on a copy of at most 256 pixels a side. `phash` is the
-    64-bit perceptual hash of that copy in 16 hexadecimal digits. All of them are None, and `error`
-    says why, where the image does not decode.
+    chroma = √(a² + b²) in CIE Lab units, on a copy of at most 256 pixels a side; `mean_a` and
+    `mean_b` are the mean color there, `luma_spread` is the standard deviation of L*. `free_chroma`
+    is what lightness does not tell of the color: the root mean square distance of (a, b) from the
+    mean (a, b) of the pixels as light, on a copy of at most 64 pixels; about 0 for a toned print.
+    `phash` is the 64-bit perceptual hash of the larger copy in 16 hexadecimal digits. All of them
+    are None, and `error` says why, where the image does not decode.
     """
 
     decodes: bool
@@ -34,6 +40,10 @@ class Inspection(NamedTuple):
     height: int | None = None
     mean_chroma: float | None = None
     chroma_spread: float | None = None
+    mean_a: float | None = None
+    mean_b: float | None = None
+    luma_spread: float | None = None
+    free_chroma: float | None = None
     phash: str | None = None
     error: str | None = None
 
@@ -85,6 +95,22 @@ def _stretch(values: NDArray[np.float64]) -> Image.Image:
     return Image.fromarray(((values - low) * (255 / max(high - low, 1e-9))).astype(np.uint8))
 
 
+def _free_chroma(rgb: NDArray[np.uint8]) -> float:
+    """How far colors lie from the mean color of their lightness, CIE Lab units."""
+    scale = _TONED_SIDE / max(rgb.shape[:2])
+    if scale < 1:
+        width, height = (max(1, round(side * scale)) for side in rgb.shape[1::-1])
+        rgb = np.asarray(cv2.resize(rgb, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
+    lab = cv2.cvtColor(rgb.astype(np.float32) / 255, cv2.COLOR_RGB2LAB).reshape(-1, 3)
+    level = np.clip(lab[:, 0] * (_LEVELS / 100), 0, _LEVELS - 1).astype(np.int64)
+    count = np.maximum(np.bincount(level, minlength=_LEVELS), 1)
+    squared = 0.0
+    for color in (lab[:, 1], lab[:, 2]):
+        mean = np.bincount(level, color, _LEVELS) / count
+        squared += float(((color - mean[level]) ** 2).mean())
+    return math.sqrt(squared)
+
+
 def _measure(data: bytes, max_pixels: int) -> Inspection:
     with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
         if reason := _refusal(image, max_pixels):
@@ -107,6 +133,10 @@ def _measure(data: bytes, max_pixels: int) -> Inspection:
         height=height,
         mean_chroma=round(mean, 3),
         chroma_spread=round(spread, 3),
+        mean_a=round(float(a.mean()), 3),
+        mean_b=round(float(b.mean()), 3),
+        luma_spread=round(float(lab[..., 0].std()) * 100 / 255, 3),
+        free_chroma=round(_free_chroma(np.asarray(small)), 3),
         phash=str(imagehash.phash(small)),
     )
 

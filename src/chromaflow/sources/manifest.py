@@ -13,7 +13,9 @@ from chromaflow.files import atomic_file
 NAME = "manifest.parquet"
 
 # `error` says why an image does not decode; what was measured is null in such a row. `shard` is
-# relative to data/raw, and the image is its member `<key>.<extension>`.
+# relative to data/raw, and the image is its member `<key>.<extension>`. `split_hint` is `train`,
+# `validation` or `test` where the source assigns it, `historic` for what may never train or judge,
+# else null.
 SCHEMA = pa.schema(
     [
         ("id", pa.string()),
@@ -28,10 +30,15 @@ SCHEMA = pa.schema(
         ("decodes", pa.bool_()),
         ("mean_chroma", pa.float64()),
         ("chroma_spread", pa.float64()),
+        ("mean_a", pa.float64()),
+        ("mean_b", pa.float64()),
+        ("luma_spread", pa.float64()),
+        ("free_chroma", pa.float64()),
         ("phash", pa.string()),
         ("shard", pa.string()),
         ("key", pa.string()),
         ("error", pa.string()),
+        ("split_hint", pa.string()),
     ]
 )
 

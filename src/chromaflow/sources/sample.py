@@ -20,7 +20,7 @@ from PIL import Image
 from chromaflow.errors import DataError
 from chromaflow.project import Project
 from chromaflow.settings import Settings
-from chromaflow.sources.base import Record
+from chromaflow.sources.base import Opener, Record, draw
 
 # Tiles of one size that a photograph gives at most; the two views of a scene share them.
 MOST_TILES = 72
@@ -147,6 +147,12 @@ class Sample:
                 f"source.tile = {self._tile}: no photograph of the sample is that large.",
                 "chromaflow ingest --set source.tile=128",
             )
+        self._tiles = draw(self._tiles, self._url, settings.source)
+
+    @staticmethod
+    def _url(tile: tuple[Photograph, tuple[int, int], int]) -> str:
+        photograph, (x, y), side = tile
+        return f"{photograph.url}#{photograph.view}{x},{y},{side}"
 
     @property
     def total(self) -> int:
@@ -166,12 +172,16 @@ class Sample:
 
     def records(self) -> Iterator[Record]:
         """The tiles, photograph after photograph."""
-        for photograph, (x, y), side in self._tiles:
+        for tile in self._tiles:
+            photograph, (x, y), side = tile
             path = _folder() / photograph.file
             yield Record(
-                url=f"{photograph.url}#{photograph.view}{x},{y},{side}",
+                url=self._url(tile),
                 label=photograph.url.removeprefix("skimage:").partition(".")[0],
                 license=photograph.license,
                 extension=".png",
                 read=partial(_cut, path, x, y, side, self._tile),
             )
+
+
+SOURCE: Opener = Sample

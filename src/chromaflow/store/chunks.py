@@ -1,53 +1,44 @@
 """litdata chunks in groups: each group is written under a name of its own and found again by it."""
 
+import hashlib
+import io
 import itertools
-import os
+import json
 import struct
-import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from litdata.streaming.serializers import StringSerializer
-from litdata.streaming.writer import BinaryWriter
+from numpy.typing import NDArray
 
-from chromaflow.files import atomic_file, write_json
-from chromaflow.store.read import INDEX, LabItem
+from chromaflow import files
+from chromaflow.store import statistics
+from chromaflow.store.read import FORMAT, INDEX, ITEM, UINT32, LabItem
 
 Chunk = dict[str, Any]
 
-_OFFSET_BYTES = 4
-
-
-class _Identifiers(StringSerializer):
-    """Texts as they are: litdata would store the content of a file that is named like an id."""
-
-    def can_serialize(self, data: Any) -> bool:
-        return isinstance(data, str)
-
-
-def _writer(folder: Path, chunk_bytes: int) -> Any:
-    return BinaryWriter(str(folder), chunk_bytes=chunk_bytes, serializers={"str": _Identifiers()})
+# What litdata says of items {"id": text, "lab": array}; the name of its uint8 is ITEM's business.
+_SPEC = (
+    '[1, {"type": "builtins.dict", "context": "[\\"id\\", \\"lab\\"]", "children_spec": '
+    '[{"type": null, "context": null, "children_spec": []}, '
+    '{"type": null, "context": null, "children_spec": []}]}]'
+)
 
 
 def _file_name(group: str, number: int) -> str:
     return f"{group}-{number:05d}.bin"
 
 
-def _measure(path: Path) -> Chunk:
-    """What the index says of a chunk, from its own header.
+def colors_name(group: str) -> str:
+    """Name of the file beside a group's chunks that counts its colors."""
+    return f"{group}.colors.npy"
 
-    A chunk is the number of its images, n, then n + 1 offsets of which the last is the chunk's
-    length, all uint32, then the images.
-    """
-    with path.open("rb") as file:
-        images = struct.unpack("<I", file.read(4))[0]
-        file.seek(4 + 4 * images)
-        length = struct.unpack("<I", file.read(4))[0]
-        if length != file.seek(0, os.SEEK_END):
-            raise ValueError(f"{path} is cut short")
-    return {"chunk_bytes": length, "chunk_size": images, "dim": None, "filename": path.name}
+
+def list_name(group: str) -> str:
+    """Name of the file beside a group's chunks that lists them."""
+    return f"{group}.json"
 
 
 def find(folder: Path, group: str, images: int) -> list[Chunk] | None:
@@ -58,54 +49,113 @@ def find(folder: Path, group: str, images: int) -> list[Chunk] | None:
         group: Its name.
         images: How many images it holds when it is complete.
     """
-    found: list[Chunk] = []
-    while images > 0:
-        try:
-            found.append(_measure(folder / _file_name(group, len(found))))
-        except (FileNotFoundError, ValueError, struct.error):
-            return None
-        images -= found[-1]["chunk_size"]
+    try:
+        read_colors(folder, group)
+        found: list[Chunk] = json.loads((folder / list_name(group)).read_text(encoding="utf-8"))
+        for number, chunk in enumerate(found):
+            path = folder / _file_name(group, number)
+            if chunk["filename"] != path.name or chunk["chunk_bytes"] != path.stat().st_size:
+                return None
+            images -= chunk["chunk_size"]
+    except (OSError, ValueError, EOFError, KeyError, TypeError):
+        return None
     return found if images == 0 else None
 
 
+def read_colors(folder: Path, group: str) -> NDArray[np.int64]:
+    """The colors of a group's images, int64 (256, 256), as `statistics.ColorCount` counts them.
+
+    Raises:
+        OSError: The file is not there.
+        ValueError: It holds something else.
+    """
+    places, counts = np.load(folder / colors_name(group), allow_pickle=False)
+    colors = np.zeros(256 * 256, np.int64)
+    colors[places] = counts
+    return colors.reshape(256, 256)
+
+
+def _write_colors(folder: Path, group: str, colors: NDArray[np.int64]) -> None:
+    flat = colors.ravel()
+    places = np.flatnonzero(flat)
+    content = io.BytesIO()
+    np.save(content, np.stack([places, flat[places]]).astype(np.int64), allow_pickle=False)
+    files.write_bytes(folder / colors_name(group), content.getvalue())
+
+
 def write(folder: Path, group: str, chunk_bytes: int, items: Iterable[LabItem]) -> list[Chunk]:
-    """Write a group; each chunk takes its name when it is complete and on disk.
+    """Write a group; each file takes its name when it is complete and on disk.
+
+    One chunk is written while the images of the next are drawn. The list of the chunks comes
+    last: a group that has it is whole.
 
     Args:
         folder: `data/lab/<split>`.
         group: Its name.
-        chunk_bytes: Largest chunk, and what is held in memory; an image that alone is larger
-            makes a chunk of its own.
+        chunk_bytes: Largest chunk, and half of what is held in memory; an image that alone is
+            larger makes a chunk of its own.
         items: The images, drawn one by one.
 
     Returns:
         The chunks as the index tells them.
     """
-    with tempfile.TemporaryDirectory() as unused:
-        serialize = _writer(Path(unused), chunk_bytes).serialize
     chunks: list[Chunk] = []
-    waiting: list[bytes] = []
-    length = 2 * _OFFSET_BYTES
-    for item in items:
-        data, _ = serialize(item)
-        if waiting and length + len(data) > chunk_bytes:
-            chunks.append(_write_chunk(folder / _file_name(group, len(chunks)), waiting))
-            waiting, length = [], 2 * _OFFSET_BYTES
-        waiting.append(data)
-        length += len(data) + _OFFSET_BYTES
-    if waiting:
-        chunks.append(_write_chunk(folder / _file_name(group, len(chunks)), waiting))
+    colors = statistics.ColorCount()
+    with ThreadPoolExecutor(1) as disk:
+        waiting: Future[Chunk] | None = None
+        for number, content in enumerate(_fill(items, chunk_bytes, colors)):
+            if waiting is not None:
+                chunks.append(waiting.result())
+            path = folder / _file_name(group, number)
+            waiting = disk.submit(_write_chunk, path, content)
+        if waiting is not None:
+            chunks.append(waiting.result())
+    _write_colors(folder, group, colors.total())
+    files.write_json(folder / list_name(group), chunks)
     return chunks
 
 
-def _write_chunk(path: Path, items: list[bytes]) -> Chunk:
+def _fill(
+    items: Iterable[LabItem], chunk_bytes: int, colors: statistics.ColorCount
+) -> Iterator[list[tuple[bytes, LabItem]]]:
+    """The images of each chunk, each with the bytes that stand before its pixels."""
+    content: list[tuple[bytes, LabItem]] = []
+    length = 2 * UINT32
+    for item in items:
+        name, lab = item["id"].encode(), item["lab"]
+        colors.add(lab)
+        shape = struct.pack("<5I", *ITEM, *lab.shape)
+        head = struct.pack("<2I", len(name), len(shape) + lab.nbytes) + name + shape
+        size = len(head) + lab.nbytes
+        if content and length + size > chunk_bytes:
+            yield content
+            content, length = [], 2 * UINT32
+        content.append((head, item))
+        length += size + UINT32
+    if content:
+        yield content
+
+
+def _write_chunk(path: Path, content: list[tuple[bytes, LabItem]]) -> Chunk:
+    sizes = (len(head) + item["lab"].nbytes for head, item in content)
+    offsets = itertools.accumulate(sizes, initial=UINT32 * (len(content) + 2))
+    digest = hashlib.sha256()
     # litdata's own writer copies each chunk three times on its way to the disk.
-    start = _OFFSET_BYTES * (len(items) + 2)
-    offsets = itertools.accumulate(map(len, items), initial=start)
-    with atomic_file(path) as file:
-        file.write(struct.pack(f"<{len(items) + 2}I", len(items), *offsets))
-        file.writelines(items)
-    return _measure(path)
+    with files.atomic_file(path) as file:
+        parts = [memoryview(struct.pack(f"<{len(content) + 2}I", len(content), *offsets))]
+        for head, item in content:
+            parts += [memoryview(head), np.ascontiguousarray(item["lab"]).data]
+        for part in parts:
+            digest.update(part)
+            file.write(part)
+        length = file.tell()
+    return {
+        "chunk_bytes": length,
+        "chunk_size": len(content),
+        "dim": None,
+        "filename": path.name,
+        "sha256": digest.hexdigest(),
+    }
 
 
 def write_index(folder: Path, chunks: list[Chunk], chunk_bytes: int) -> None:
@@ -116,9 +166,14 @@ def write_index(folder: Path, chunks: list[Chunk], chunk_bytes: int) -> None:
         chunks: All chunks in the order in which they are read.
         chunk_bytes: Largest chunk.
     """
-    with tempfile.TemporaryDirectory() as temporary:
-        # litdata tells the format of an item once it has seen one.
-        writer = _writer(Path(temporary), chunk_bytes)
-        writer.add_item(0, LabItem(id="", lab=np.zeros((1, 1, 3), np.uint8)))
-        config = writer.get_config()
-    write_json(folder / INDEX, {"chunks": chunks, "config": config})
+    config = {
+        **FORMAT,
+        "chunk_bytes": chunk_bytes,
+        "chunk_size": None,
+        "compression_batch_size": None,
+        "compression_level": None,
+        "data_spec": _SPEC,
+        "ipc_compression": None,
+        "types": {"id": "str", "lab": "json"},
+    }
+    files.write_json(folder / INDEX, {"chunks": chunks, "config": config})

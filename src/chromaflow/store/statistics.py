@@ -1,32 +1,44 @@
-"""What the colors of the training split are, counted from its Lab shards."""
+"""What the colors of stored images are, counted while they are written."""
 
-from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from chromaflow.store.read import read_split
+# A float32 counts exactly up to here.
+_EXACT = 2**24
 
 
-def ab_histogram(folder: Path) -> NDArray[np.int64]:
-    """Count the pixels of a split by their ab.
+class ColorCount:
+    """Counts the colors of stored images, each right after it was made."""
 
-    Args:
-        folder: `data/lab/<split>`.
+    def __init__(self) -> None:
+        self._total = np.zeros((256, 256), np.int64)
+        # OpenCV counts in float32.
+        self._part = np.zeros((256, 256), np.float32)
+        self._pixels = 0
 
-    Returns:
-        int64 (256, 256): how many pixels have the color [a+128, b+128].
+    def add(self, lab: NDArray[np.uint8]) -> None:
+        """Count the pixels of an image.
 
-    Raises:
-        DataError: The folder holds no Lab shards.
-    """
-    counts = np.zeros((256, 256), np.int64)
-    for _, lab in read_split(folder):
-        # Counted in float32: exact up to 2²⁴ pixels of one color in one image.
-        counts += cv2.calcHist([lab], [1, 2], None, [256, 256], [0, 256, 0, 256]).astype(np.int64)
-    return counts
+        Args:
+            lab: uint8 (H, W, 3), stored Lab, of less than 2²⁴ pixels of one color.
+        """
+        self._pixels += lab.shape[0] * lab.shape[1]
+        if self._pixels >= _EXACT:
+            self._empty()
+            self._pixels = lab.shape[0] * lab.shape[1]
+        cv2.calcHist([lab], [1, 2], None, [256, 256], [0, 256, 0, 256], self._part, accumulate=True)
+
+    def _empty(self) -> None:
+        self._total += self._part.astype(np.int64)
+        self._part[:], self._pixels = 0, 0
+
+    def total(self) -> NDArray[np.int64]:
+        """How many pixels have the color [a+128, b+128] so far, int64 (256, 256)."""
+        self._empty()
+        return self._total
 
 
 def describe(histogram: NDArray[np.int64]) -> dict[str, Any]:

@@ -1,21 +1,20 @@
 """Accepted photographs to Lab shards: what is new is made, what stands is kept."""
 
+import contextlib
 import errno
 import hashlib
 import io
+import itertools
 import json
+import operator
 import os
 import shutil
-import tarfile
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any, NamedTuple
+from typing import Any
 
-import cv2
 import numpy as np
 import pyarrow.parquet as pq
 
@@ -24,7 +23,8 @@ from chromaflow.errors import DataError, SettingsError, UserError
 from chromaflow.project import SPLITS, Project
 from chromaflow.settings import Settings
 from chromaflow.store import chunks, decode, statistics
-from chromaflow.store.read import INDEX, LabItem
+from chromaflow.store.convert import Group, Manner, Photograph, Work, convert
+from chromaflow.store.read import INDEX
 
 Progress = Callable[[str, int | None], AbstractContextManager[console.Advance]]
 
@@ -34,10 +34,13 @@ STATISTICS = "statistics.json"
 HISTOGRAM = "ab_histogram.npy"
 _COLUMNS = ["split", "shard", "id", "key", "sha256"]
 _VALIDATE = "run chromaflow validate"
-_RESTORE = "dvc checkout data.dvc --force, then chromaflow preprocess"
 # Another number makes every shard anew: raise it when the same photograph shall give other bytes.
-_FORMAT = 2
+_FORMAT = 3
 _LARGEST_SHARD = 2**32 - 1
+# A process that converts fewer pixels loses more by a table of all colors than it wins.
+_WORTH_A_TABLE = 2**26
+# A process takes as long to start as another needs for so many.
+_WORTH_A_PROCESS = 2**25
 
 
 @dataclass(frozen=True)
@@ -55,25 +58,19 @@ class _Group:
     table: Any
 
 
-class _Photograph(NamedTuple):
-    id: str
-    sha256: str
-    place: str
-    data: bytes
-
-
 def preprocess(
     project: Project, settings: Settings, progress: Progress = console.progress
 ) -> dict[str, Any]:
     """Write the Lab shards of the accepted photographs, one folder a split.
 
     Only the photographs of new raw shards are decoded; the chunks of the others are kept. The
-    result is the same bytes whatever stood there before, also after a kill.
+    result is the same bytes whatever stood there before, also after a kill, and however many
+    processes work.
 
     Args:
         project: The checkout; `data/validated/manifest.parquet` and `data/raw` are read,
             `data/lab` is written.
-        settings: Its `preprocess` and `source.max_pixels` count.
+        settings: Its `preprocess`, `source.max_pixels` and `runtime.processes` count.
         progress: Shows how many photographs are decoded.
 
     Returns:
@@ -85,15 +82,15 @@ def preprocess(
         DataError: The manifest, a raw shard or a photograph is missing, or not what the manifest
             says.
         SettingsError: `preprocess.shard_size` is too large for the format.
-        UserError: The disk is full.
+        ServerError: Another process preprocesses in this checkout.
+        UserError: The disk is full, or a process was killed.
     """
     if settings.preprocess.shard_size > _LARGEST_SHARD:
         raise SettingsError("preprocess.shard_size must be below 4GiB.", "64MiB is a good size")
     groups = _read_groups(project, settings)
-    # OpenCV's threads would compete with those that decode.
-    cv2.setNumThreads(1)
     try:
-        return _write(project, settings, groups, progress)
+        with project.alone("preprocess"):
+            return _write(project, settings, groups, progress)
     except OSError as error:
         full = error.errno in {errno.ENOSPC, errno.EDQUOT}
         where = error.filename or "a shard"
@@ -157,59 +154,62 @@ def _write(
     }
     missing = [group for group in groups if stored[group.split, group.name] is None]
     decoded = sum(len(group.table) for group in missing)
-    with progress("Preprocessing", decoded) as advance, decode.own_pixel_limit():
-        for group in missing:
-            items = _in_order(
-                lambda photograph: _convert(photograph, settings),
-                _photographs(project, group),
-                advance,
-            )
-            stored[group.split, group.name] = chunks.write(
-                project.lab / group.split, group.name, settings.preprocess.shard_size, items
-            )
+    works = _works(project, missing)
+    manner, processes = _manner(settings, decoded, len({group.shard for group in missing}))
+    with (
+        progress("Preprocessing", decoded) as advance,
+        contextlib.closing(convert(works, manner, processes)) as finished,
+    ):
+        for work, made in finished:
+            for done, found in zip(work.groups, made, strict=True):
+                stored[done.folder.name, done.name] = found
+                advance(len(done.photographs))
     index: _Index = {split: [] for split in SPLITS}
     for group in groups:
         index[group.split] += stored[group.split, group.name] or []
     for split, found in index.items():
         chunks.write_index(project.lab / split, found, settings.preprocess.shard_size)
-    summary = _summarize(project, settings, index)
-    _remove_others(project.lab, index)
+    summary = _summarize(project, settings, index, groups)
+    _remove_others(project.lab, index, groups)
     return summary | {"decoded": decoded}
 
 
-def _photographs(project: Project, group: _Group) -> Iterator[_Photograph]:
-    """The photographs of a group, read from the raw shard one by one."""
-    path = project.raw / group.shard
-    try:
-        with tarfile.open(path, "r:") as archive:
-            members = {
-                member.name.partition(".")[0]: member
-                for member in archive
-                if member.isreg() and not member.name.endswith(".json")
-            }
-            for row in group.table.to_pylist():
-                member = members.get(row["key"])
-                file = archive.extractfile(member) if member else None
-                if file is None:
-                    raise DataError(f"{path} holds no {row['key']} (id {row['id']}).", _RESTORE)
-                place = f"{row['key']} (id {row['id']}) in {path}"
-                yield _Photograph(row["id"], row["sha256"], place, file.read())
-    except FileNotFoundError:
-        raise DataError(f"{path} is missing; the manifest names it.", _RESTORE) from None
-    except (OSError, tarfile.TarError) as error:
-        raise DataError(f"{path} cannot be read as a tar archive: {error}", _RESTORE) from None
+def _manner(settings: Settings, photographs: int, shards: int) -> tuple[Manner, int]:
+    """How to convert, and with how many processes."""
+    size = settings.preprocess.size
+    pixels = photographs * size**2
+    processes = min(
+        settings.runtime.processes or _processors(),
+        max(shards, 1),
+        pixels // _WORTH_A_PROCESS + 1,
+    )
+    manner = Manner(
+        size,
+        settings.preprocess.shard_size,
+        settings.source.max_pixels,
+        table=pixels >= _WORTH_A_TABLE * processes,
+    )
+    return manner, processes
 
 
-def _convert(photograph: _Photograph, settings: Settings) -> LabItem:
-    if hashlib.sha256(photograph.data).hexdigest() != photograph.sha256:
-        raise DataError(f"{photograph.place} has another SHA-256 than the manifest says.", _RESTORE)
-    try:
-        lab = decode.photograph_to_lab(
-            photograph.data, settings.preprocess.size, settings.source.max_pixels
+def _works(project: Project, groups: Iterable[_Group]) -> Iterator[Work]:
+    """Each raw shard with all of its groups that are to be made."""
+    by_shard = operator.attrgetter("shard")
+    for shard, parts in itertools.groupby(sorted(groups, key=by_shard), by_shard):
+        yield Work(
+            project.raw / shard,
+            [
+                Group(
+                    project.lab / part.split,
+                    part.name,
+                    [
+                        Photograph(row["id"], row["key"], row["sha256"])
+                        for row in part.table.to_pylist()
+                    ],
+                )
+                for part in parts
+            ],
         )
-    except DataError as error:
-        raise DataError(f"{photograph.place} {error.problem}", _VALIDATE) from None
-    return LabItem(id=photograph.id, lab=lab)
 
 
 def _processors() -> int:
@@ -219,27 +219,13 @@ def _processors() -> int:
     return os.cpu_count() or 1
 
 
-def _in_order(
-    convert: Callable[[_Photograph], LabItem],
-    photographs: Iterable[_Photograph],
-    advance: console.Advance,
-) -> Iterator[LabItem]:
-    """Convert with a thread a processor; the results come in order, a few at a time in memory."""
-    threads = _processors()
-    waiting: deque[Future[LabItem]] = deque()
-    with ThreadPoolExecutor(threads) as pool:
-        for photograph in photographs:
-            waiting.append(pool.submit(convert, photograph))
-            if len(waiting) > 2 * threads:
-                yield waiting.popleft().result()
-                advance(1)
-        while waiting:
-            yield waiting.popleft().result()
-            advance(1)
-
-
-def _summarize(project: Project, settings: Settings, index: _Index) -> dict[str, Any]:
-    histogram = statistics.ab_histogram(project.lab / "train")
+def _summarize(
+    project: Project, settings: Settings, index: _Index, groups: Iterable[_Group]
+) -> dict[str, Any]:
+    histogram = np.zeros((256, 256), np.int64)
+    for group in groups:
+        if group.split == "train":
+            histogram += chunks.read_colors(project.lab / "train", group.name)
     content = io.BytesIO()
     np.save(content, histogram, allow_pickle=False)
     files.write_bytes(project.lab / HISTOGRAM, content.getvalue())
@@ -254,9 +240,12 @@ def _summarize(project: Project, settings: Settings, index: _Index) -> dict[str,
     return summary
 
 
-def _remove_others(folder: Path, index: _Index) -> None:
+def _remove_others(folder: Path, index: _Index, groups: Iterable[_Group]) -> None:
     """Remove what an earlier run left: chunks of other settings or images, unfinished files."""
     keep = {folder / name for name in (STATISTICS, HISTOGRAM, *SPLITS)}
+    for group in groups:
+        for name in (chunks.colors_name(group.name), chunks.list_name(group.name)):
+            keep.add(folder / group.split / name)
     paths = list(folder.iterdir())
     for split, found in index.items():
         keep |= {folder / split / name for name in (INDEX, *(c["filename"] for c in found))}

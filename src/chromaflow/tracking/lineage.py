@@ -22,7 +22,10 @@ _DIFF_BYTES = 1 << 20
 # A record is kept for years and read by many; what usually holds passwords never enters it.
 _SECRET_FILES = (".env*", "*.env", "*.pem", "*.key", "*secret*", "*credential*", "*password*")
 # These change with every retraining and are recorded whole, so they do not make the code unclean.
-_RECORDED_FILES = ("data.dvc", "dvc.lock", "params.yaml")
+_RECORDED_FILES = (
+    *("data.dvc", "dvc.lock", "params.yaml", "releases.yaml"),
+    "reports/validation/quality.json",
+)
 _NOT_IN_GIT = "none: no commit of git here"
 
 
@@ -52,6 +55,8 @@ def collect(project: Project, settings: Settings) -> Lineage:
         "data.dvc.txt": project.raw_record,
         "dvc.lock.txt": project.root / "dvc.lock",
         "params.yaml": project.params,
+        "quality.json": project.quality_record,
+        "releases.yaml": project.releases,
         "requirements.lock": project.lock,
         "validation.json": project.validated / "validation.json",
     }

@@ -244,6 +244,21 @@ def standing(project: Project, settings: Settings, digest: str) -> Standing:
         return Standing(problem=error.problem)
 
 
+def links(project: Project) -> list[tuple[str, str]]:
+    """Addresses from the page to the other pages that stand in this checkout, and their names."""
+    pages = {
+        "Data card": project.data_description / "card.html",
+        "Contact sheets": project.contact_sheets / "index.html",
+        "Data Docs of Great Expectations": project.data_docs / "index.html",
+    }
+    folder = project.page.parent
+    return [
+        (path.relative_to(folder).as_posix(), name)
+        for name, path in pages.items()
+        if path.is_file()
+    ]
+
+
 def gather(project: Project, settings: Settings, digest: str) -> dict[str, Any]:
     """Everything that the page shows of the model with this digest.
 
@@ -268,4 +283,5 @@ def gather(project: Project, settings: Settings, digest: str) -> dict[str, Any]:
         "data": lineage.data_facts(project),
         "lock": lineage.lock_outputs(project),
         "code": lineage.git_facts(project),
+        "links": links(project),
     }

@@ -5,9 +5,9 @@ training. So neither the number of worker processes nor a kill and resume change
 ranks share the numbers without overlap.
 """
 
-import functools
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,8 +20,10 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from chromaflow.errors import SettingsError
 from chromaflow.project import Project
-from chromaflow.settings import Settings
+from chromaflow.settings import Settings, Training
+from chromaflow.store.mirror import Mirror
 from chromaflow.store.read import INDEX, LabItem, LabShards, is_empty
+from chromaflow.training.augment import source_side, warp_stored
 
 # More would tell little and cost much; they are taken evenly over the split.
 _VALIDATION_IMAGES = 256
@@ -29,87 +31,163 @@ _VALIDATION_IMAGES = 256
 Pixels = npt.NDArray[np.uint8]
 
 
+class Item(NamedTuple):
+    """Stored Lab pixels of one image, uint8 (H, W, 3), its id, and (zoom, shear) still to apply."""
+
+    pixels: Pixels
+    id: str
+    amounts: tuple[float, float] | None = None
+
+
 class Batch(NamedTuple):
-    """Stored Lab pixels, uint8 (B, H, W, 3), and the ids of their images."""
+    """Stored Lab pixels, uint8 (B, H, W, 3), the ids of their images, and (B, 2) still to apply."""
 
     pixels: Tensor
     ids: list[str]
+    amounts: Tensor | None = None
 
 
-@functools.lru_cache(maxsize=2)
-def _order(seed: int, epoch: int, images: int) -> npt.NDArray[np.int64]:
-    return np.random.default_rng((seed, 0, epoch)).permutation(images)
+class Order:
+    """In which order each epoch goes through the images of a split.
+
+    All of them are mixed, or those of a few shards after those of a few others, so that shards
+    from a mirror need not all be kept.
+
+    Args:
+        sizes: Images of each shard.
+        together: Shards that are mixed, 0 for all.
+        seed: Decides the orders.
+    """
+
+    def __init__(self, sizes: Sequence[int], together: int, seed: int) -> None:
+        self._sizes, self._seed = np.asarray(sizes), seed
+        self._together = together if 0 < together < len(sizes) else 0
+        self._starts = np.cumsum(self._sizes) - self._sizes
+        self._epoch = -1
+
+    def _mix(self, epoch: int) -> None:
+        random = np.random.default_rng((self._seed, 0, epoch))
+        self._epoch, self._parts = epoch, list[npt.NDArray[np.int64]]()
+        if not self._together:
+            self._images = random.permutation(int(self._sizes.sum()))
+            return
+        shards = random.permutation(len(self._sizes))
+        self._parts = np.split(shards, range(self._together, len(shards), self._together))
+        images = [
+            np.concatenate([self._starts[shard] + np.arange(self._sizes[shard]) for shard in part])
+            for part in self._parts
+        ]
+        self._ends = np.cumsum([len(part) for part in images])
+        self._images = np.concatenate([random.permutation(part) for part in images])
+
+    def image(self, number: int) -> int:
+        """Position in the split of image `number` of the training."""
+        epoch, place = divmod(number, int(self._sizes.sum()))
+        if epoch != self._epoch:
+            self._mix(epoch)
+        return int(self._images[place])
+
+    def shards_after(self, number: int) -> list[int]:
+        """Shards that are mixed next after those of image `number`, in the same epoch."""
+        self.image(number)
+        if not self._parts:
+            return []
+        place = number % int(self._sizes.sum())
+        following = int(np.searchsorted(self._ends, place, side="right")) + 1
+        return self._parts[following].tolist() if following < len(self._parts) else []
 
 
 class _Images:
     """The shards of a split, opened in each process at first use."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self._shards: LabShards | None = LabShards(folder)
-        self.images = self._shards.images
+    def __init__(self, folder: Path, mirror: Mirror | None) -> None:
+        self._shards = LabShards(folder, mirror)
+        self.images, self.sizes = len(self._shards), self._shards.sizes
+        self._ahead: ThreadPoolExecutor | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_shards": None}
+        return {**self.__dict__, "_ahead": None}
 
     def __getitem__(self, index: int) -> LabItem:
-        if self._shards is None:
-            self._shards = LabShards(self.folder)
         return self._shards[index]
 
+    def fetch_ahead(self, shards: list[int]) -> None:
+        """Bring shards into the cache meanwhile; what fails is told when it is read."""
+        self._ahead = self._ahead or ThreadPoolExecutor(1)
+        for number in shards:
+            self._ahead.submit(self._shards.fetch, number)
 
-class Crops(Dataset[tuple[Pixels, str]]):
+
+class Crops(Dataset[Item]):
     """Random crops, mirrored half of the time, by their number in the training.
 
-    An epoch's worth of numbers goes through all images in an order of its own.
+    An epoch's worth of numbers goes through all images in an order of its own. With zoom or shear
+    a crop is larger than it will be, and says how it is to be warped on the device.
 
     Args:
         folder: `data/lab/train`.
-        crop: Side, pixels.
-        seed: Decides order, places and mirroring.
+        training: Its `crop`, `zoom`, `shear` and `shuffle_shards` count.
+        seed: Decides order, places, mirroring, zoom and shear.
+        mirror: Where shards come from that the folder lacks.
 
     Raises:
         DataError: There are no such shards.
         SettingsError: The stored images are smaller than the crop.
     """
 
-    def __init__(self, folder: Path, crop: int, seed: int) -> None:
-        self._images = _Images(folder)
+    def __init__(
+        self, folder: Path, training: Training, seed: int, mirror: Mirror | None = None
+    ) -> None:
+        self._images = _Images(folder, mirror)
         self.images = self._images.images
-        self._crop, self._seed = crop, seed
+        self._order = Order(self._images.sizes, training.shuffle_shards, seed)
+        self._seed, self._zoom, self._shear = seed, training.zoom, training.shear
+        self._mirrored, self._following = mirror is not None, list[int]()
         side = min(self._images[0]["lab"].shape[:2])
-        if side < crop:
+        if side < training.crop:
             raise SettingsError(
-                f"training.crop = {crop}, but the images of {folder} are stored with a shorter "
-                f"side of {side} pixels.",
+                f"training.crop = {training.crop}, but the images of {folder} are stored with a "
+                f"shorter side of {side} pixels.",
                 "lower training.crop, or raise preprocess.size and run chromaflow preprocess",
             )
+        self._side = source_side(training.crop, self._zoom, self._shear, side)
 
-    def __getitem__(self, number: int) -> tuple[Pixels, str]:
-        """Crop `number` of the training: uint8 (crop, crop, 3), and the id of its image."""
-        epoch, place = divmod(number, self.images)
-        item = self._images[int(_order(self._seed, epoch, self.images)[place])]
+    def __getitem__(self, number: int) -> Item:
+        """Crop `number` of the training."""
+        item = self._images[self._order.image(number)]
+        if self._mirrored and (shards := self._order.shards_after(number)) != self._following:
+            self._following = shards
+            self._images.fetch_ahead(shards)
         rng = np.random.default_rng((self._seed, 1, number))
         height, width = item["lab"].shape[:2]
-        top = int(rng.integers(height - self._crop + 1))
-        left = int(rng.integers(width - self._crop + 1))
-        pixels = item["lab"][top : top + self._crop, left : left + self._crop]
-        return (pixels[:, ::-1] if rng.integers(2) else pixels), item["id"]
+        top = int(rng.integers(height - self._side + 1))
+        left = int(rng.integers(width - self._side + 1))
+        pixels = item["lab"][top : top + self._side, left : left + self._side]
+        return Item(pixels[:, ::-1] if rng.integers(2) else pixels, item["id"], self._draw(number))
+
+    def _draw(self, number: int) -> tuple[float, float] | None:
+        if not self._zoom and not self._shear:
+            return None
+        zoom, shear = np.random.default_rng((self._seed, 2, number)).uniform(-1, 1, 2)
+        return float((1 + self._zoom) ** zoom), float(self._shear * shear)
 
 
-class Squares(Dataset[tuple[Pixels, str]]):
+class Squares(Dataset[Item]):
     """The middle squares of a split's images, or of some evenly taken from them.
 
     Args:
         folder: `data/lab/<split>`.
         most: How many images at most.
+        mirror: Where shards come from that the folder lacks.
 
     Raises:
         DataError: There are no such shards.
     """
 
-    def __init__(self, folder: Path, most: int = _VALIDATION_IMAGES) -> None:
-        self._images = _Images(folder)
+    def __init__(
+        self, folder: Path, most: int = _VALIDATION_IMAGES, mirror: Mirror | None = None
+    ) -> None:
+        self._images = _Images(folder, mirror)
         self.images = self._images.images
         count = min(most, self.images)
         self._indices = [i * self.images // count for i in range(count)]
@@ -119,12 +197,12 @@ class Squares(Dataset[tuple[Pixels, str]]):
         """How many squares there are."""
         return len(self._indices)
 
-    def __getitem__(self, place: int) -> tuple[Pixels, str]:
+    def __getitem__(self, place: int) -> Item:
         """Square `place`: uint8 (side, side, 3), the side a multiple of 32; and its image's id."""
         item = self._images[self._indices[place]]
         height, width = item["lab"].shape[:2]
         top, left = (height - self._side) // 2, (width - self._side) // 2
-        return item["lab"][top : top + self._side, left : left + self._side], item["id"]
+        return Item(item["lab"][top : top + self._side, left : left + self._side], item["id"])
 
 
 class Numbers(Sampler[list[int]]):
@@ -153,10 +231,11 @@ class Numbers(Sampler[list[int]]):
             yield list(range(first, first + self._size))
 
 
-def collate(items: list[tuple[Pixels, str]]) -> Batch:
+def collate(items: list[Item]) -> Batch:
     """Stack images of one size."""
-    pixels, ids = zip(*items, strict=True)
-    return Batch(torch.from_numpy(np.stack(pixels)), list(ids))
+    pixels, ids, amounts = zip(*items, strict=True)
+    drawn = None if amounts[0] is None else torch.tensor(amounts)
+    return Batch(torch.from_numpy(np.stack(pixels)), list(ids), drawn)
 
 
 def _leave_interrupts_to_the_trainer(_: int) -> None:
@@ -168,7 +247,8 @@ class LabData(pl.LightningDataModule):
 
     Args:
         project: The checkout; `data/lab` is read.
-        settings: Its `seed`, `training` and `runtime` count.
+        settings: Its `seed`, `training` and `runtime` count; shards of `runtime.mirror` are kept in
+            the project's state.
 
     Raises:
         DataError: `data/lab/train` is missing, empty or broken.
@@ -178,17 +258,21 @@ class LabData(pl.LightningDataModule):
     def __init__(self, project: Project, settings: Settings) -> None:
         super().__init__()
         self._settings = settings
-        self.crops = Crops(project.lab / "train", settings.training.crop, settings.seed)
+        runtime, training = settings.runtime, settings.training
+        cache = project.state / "lab"
+        mirror = Mirror(runtime.mirror, cache, runtime.mirror_cache) if runtime.mirror else None
+        self.crops = Crops(project.lab / "train", training, settings.seed, mirror)
         validation = project.lab / "validation"
         held_out = (validation / INDEX).is_file() and not is_empty(validation)
-        self.squares = Squares(validation) if held_out else None
+        self.squares = Squares(validation, mirror=mirror) if held_out else None
         self.images = {
             "train": self.crops.images,
             "validation": self.squares.images if self.squares else 0,
         }
         self._shown = validation if self.squares else project.lab / "train"
+        self._mirror = mirror
 
-    def _loader(self, dataset: Dataset[tuple[Pixels, str]], **kwargs: Any) -> DataLoader[Batch]:
+    def _loader(self, dataset: Dataset[Item], **kwargs: Any) -> DataLoader[Batch]:
         workers = self._settings.runtime.workers
         if workers:
             # Forked, OpenCV and torch's threads may hang.
@@ -224,7 +308,14 @@ class LabData(pl.LightningDataModule):
         share = range(trainer.global_rank, len(self.squares), trainer.world_size)
         return self._loader(self.squares, sampler=share, batch_size=self._settings.training.batch)
 
+    def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:  # noqa: ARG002
+        """Zoom and shear the crops, on the device."""
+        if batch.amounts is None:
+            return batch
+        crop = self._settings.training.crop
+        return Batch(warp_stored(batch.pixels, batch.amounts, crop), batch.ids)
+
     def examples(self, count: int) -> Batch:
         """A few fixed images to show: of the validation split, or else of the train split."""
-        squares = Squares(self._shown, count)
+        squares = Squares(self._shown, count, self._mirror)
         return collate([squares[i] for i in range(len(squares))])

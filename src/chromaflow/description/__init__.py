@@ -1,0 +1,1 @@
+"""What a snapshot is, told for people and for machines: a data card, Croissant, lineage events."""

@@ -1,0 +1,44 @@
+"""Typed settings of a checkout, read from `params.yaml`."""
+
+from chromaflow.settings.groups import (
+    Download,
+    Evaluation,
+    Flow,
+    Lineage,
+    Model,
+    Preprocess,
+    Promotion,
+    Quality,
+    Runtime,
+    Servers,
+    Settings,
+    Source,
+    Split,
+    Tracking,
+    Training,
+)
+from chromaflow.settings.reading import load, preset_names
+from chromaflow.settings.writing import changed, render, save
+
+__all__ = [
+    "Download",
+    "Evaluation",
+    "Flow",
+    "Lineage",
+    "Model",
+    "Preprocess",
+    "Promotion",
+    "Quality",
+    "Runtime",
+    "Servers",
+    "Settings",
+    "Source",
+    "Split",
+    "Tracking",
+    "Training",
+    "changed",
+    "load",
+    "preset_names",
+    "render",
+    "save",
+]
