@@ -84,6 +84,11 @@ class Project:
         return self.root / "configs"
 
     @property
+    def recipes(self) -> Path:
+        """Recipes, one file a published system."""
+        return self.configs / "recipes"
+
+    @property
     def raw(self) -> Path:
         """The raw snapshot: `<source>/*.tar` and `manifest.parquet`."""
         return self.root / "data" / "raw"

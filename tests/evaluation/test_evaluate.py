@@ -10,7 +10,7 @@ from skimage import color
 from skimage.metrics import peak_signal_noise_ratio
 from torch import nn
 
-from chromaflow.color.grid313 import BINS
+from chromaflow.color.grid import BINS
 from chromaflow.errors import DataError, ModelError
 from chromaflow.evaluation.evaluate import measure, predict_and_measure, squeeze
 from chromaflow.settings import Evaluation

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from chromaflow.color.codebook import build_codebook
-from chromaflow.color.grid313 import BINS, Grid313
+from chromaflow.color.grid import BINS, Grid313
 from chromaflow.errors import SettingsError
 from chromaflow.training.losses import cross_entropy, find_loss
 

@@ -15,9 +15,11 @@ class Codebook(nn.Module, ABC):
     dict; what it is set to lies in `config`. Both together rebuild it without the data.
 
     Attributes:
+        name: By which recipes and model folders know it.
         channels: How many channels the network has to give.
     """
 
+    name = ""
     channels: int
 
     @classmethod
@@ -42,6 +44,17 @@ class Codebook(nn.Module, ABC):
 
         Args:
             ab: (B, 2, h, w), CIE units.
+        """
+
+    @abstractmethod
+    def truth(self, ab: Tensor) -> Tensor:
+        """The output of a network that knew the color: decoded, the best this codebook can do.
+
+        Args:
+            ab: (B, 2, h, w), CIE units.
+
+        Returns:
+            float32 (B, channels, h, w).
         """
 
     @abstractmethod

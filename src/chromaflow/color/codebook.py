@@ -9,17 +9,26 @@ import numpy as np
 import numpy.typing as npt
 
 from chromaflow.color.base import Codebook
-from chromaflow.color.grid313 import Grid313
+from chromaflow.color.grid import Grid313, Grid529
 from chromaflow.errors import ModelError
 
-__all__ = ["CODEBOOKS", "Codebook", "build_codebook"]
+__all__ = ["CODEBOOKS", "Codebook", "build_codebook", "codebook_settings"]
 
-CODEBOOKS: dict[str, type[Codebook]] = {"grid313": Grid313}
+CODEBOOKS: dict[str, type[Codebook]] = {book.name: book for book in (Grid313, Grid529)}
 
 
 def _near(name: str, known: Iterable[str]) -> str:
     names = sorted(known)
     return ", ".join(difflib.get_close_matches(name, names, n=3, cutoff=0.4) or names)
+
+
+def codebook_settings(name: str) -> set[str]:
+    """Names of the settings that a codebook takes.
+
+    Args:
+        name: A key of `CODEBOOKS`.
+    """
+    return set(inspect.signature(CODEBOOKS[name]).parameters) - {"histogram"}
 
 
 def build_codebook(
@@ -41,8 +50,7 @@ def build_codebook(
             f"unknown codebook {name!r}; did you mean {_near(str(name), CODEBOOKS)}?",
             "set model.codebook",
         )
-    codebook = CODEBOOKS[name]
-    known = set(inspect.signature(codebook).parameters) - {"histogram"}
+    codebook, known = CODEBOOKS[name], codebook_settings(name)
     for setting in settings.keys() - known:
         raise ModelError(
             f"codebook {name} has no setting {setting}; did you mean {_near(setting, known)}?"

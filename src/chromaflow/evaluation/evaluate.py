@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from chromaflow import console
-from chromaflow.color.grid313 import Grid313
+from chromaflow.color.grid import Grid313
 from chromaflow.color.lab import join, lab_to_rgb, rgb_to_lab
 from chromaflow.color.stored import ab_histogram, decode_stored, encode_stored
 from chromaflow.errors import DataError, ModelError
@@ -190,7 +190,7 @@ def measure(
     with progress("Measuring", count) as advance:
         for batch_ids, *images in _batches(lab_folder, size):
             lightness, ab = (image.to(device) for image in images)
-            weights = bins.weights[bins.encode(ab).indices[:, 0]]
+            weights = bins.encode(ab)[0].weights
             rgb = lab_to_rgb(join(lightness, ab))
             truth = _Truth(lightness, ab, rgb, rgb_to_lab(rgb), weights)
             values["truth"].append(_colorfulness(rgb))

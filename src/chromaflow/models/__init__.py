@@ -1,70 +1,88 @@
 """Colorization networks, and the model folder that keeps one with its codebook."""
 
 import difflib
+import importlib
 import inspect
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-from torch import nn
 
-from chromaflow.color.codebook import build_codebook
+from chromaflow.color.codebook import build_codebook, codebook_settings
 from chromaflow.errors import ModelError
-from chromaflow.models.colorizer import Colorizer, Network
-from chromaflow.models.efficientnet import EfficientNetColorizer
+from chromaflow.models.base import Network
+from chromaflow.models.colorizer import Colorizer
 
-__all__ = ["NETWORKS", "Colorizer", "Network", "build_model", "build_network"]
+if TYPE_CHECKING:
+    # A model that serves needs no settings, nor the library that checks them.
+    from chromaflow.settings import Model
 
-NETWORKS: dict[str, type[nn.Module]] = {"efficientnet_lite0": EfficientNetColorizer}
+__all__ = ["NETWORKS", "Colorizer", "Network", "build_model", "build_network", "network_sizes"]
+
+NETWORKS = ("efficientnet_lite0",)
+"""Names of the networks; each is a module here, and its class the `NETWORK` there."""
 
 
-def build_network(name: str, channels: int, **sizes: Any) -> nn.Module:
+def _find(name: str) -> Any:
+    if name not in NETWORKS:
+        near = difflib.get_close_matches(name, NETWORKS, n=3, cutoff=0.4) or NETWORKS
+        raise ModelError(
+            f"unknown network {name!r}; did you mean {', '.join(near)}?", "set model.network"
+        )
+    return importlib.import_module(f"chromaflow.models.{name}").NETWORK
+
+
+def network_sizes(name: str) -> set[str]:
+    """Names of the sizes that a network takes.
+
+    Raises:
+        ModelError: An unknown name.
+    """
+    return set(inspect.signature(_find(name)).parameters) - {"channels"}
+
+
+def build_network(name: str, channels: int, **sizes: Any) -> Network:
     """Build a network.
 
     Args:
-        name: A key of `NETWORKS`.
+        name: One of `NETWORKS`.
         channels: Channels of its output, those of the codebook.
         sizes: The network's own.
 
     Raises:
         ModelError: An unknown name or size, or a size out of its range.
     """
-    if name not in NETWORKS:
-        near = difflib.get_close_matches(name, NETWORKS, n=3, cutoff=0.4) or sorted(NETWORKS)
-        raise ModelError(
-            f"unknown network {name!r}; did you mean {', '.join(near)}?", "set model.network"
-        )
-    network = NETWORKS[name]
-    known = set(inspect.signature(network).parameters) - {"channels"}
+    known = network_sizes(name)
     for size in sorted(sizes.keys() - known):
         raise ModelError(f"network {name} has no size {size}; it has {', '.join(sorted(known))}")
-    return network(channels, **sizes)
+    network: Network = _find(name)(channels, **sizes)
+    return network
 
 
 def build_model(
-    network: str,
-    codebook: str,
+    model: "Model",
     *,
-    width: int,
-    pretrained: bool,
-    temperature: float,
     rebalance: float,
     histogram: npt.NDArray[np.integer[Any]] | None = None,
+    scenes: int = 0,
 ) -> Colorizer:
-    """Build a model to train; torch's random state decides the weights that are not pretrained.
+    """Build a model to train; torch's random state decides the weights that are not published.
+
+    Settings that network and codebook do not have are those of others, and left out.
 
     Args:
-        network: A key of `NETWORKS`.
-        codebook: A key of `chromaflow.color.codebook.CODEBOOKS`.
-        width: Channels of the network's decoder.
-        pretrained: Start from the encoder's published weights.
-        temperature: Of the codebook's annealed mean.
+        model: The settings.
         rebalance: Share of the uniform in the codebook's prior.
         histogram: Pixel counts of the training split, (256, 256), at [a + 128, b + 128].
+        scenes: Kinds of scenes that the training images are labeled with; 0: they are not.
 
     Raises:
-        ModelError: An unknown name, a size out of its range, or weights that cannot be read.
+        ModelError: An unknown name, a size out of its range, or weights that cannot be had.
     """
-    book = build_codebook(codebook, histogram, temperature=temperature, rebalance=rebalance)
-    net = build_network(network, book.channels, width=width, pretrained=pretrained)
-    return Colorizer(net, book)
+    values = {**model.model_dump(), "rebalance": rebalance, "scenes": scenes}
+    # An empty text leaves the choice to the network.
+    values = {name: value for name, value in values.items() if value != ""}
+    wanted = codebook_settings(model.codebook) & values.keys()
+    book = build_codebook(model.codebook, histogram, **{name: values[name] for name in wanted})
+    sizes = {name: values[name] for name in network_sizes(model.network) & values.keys()}
+    return Colorizer(build_network(model.network, book.channels, **sizes), book, model.refine)

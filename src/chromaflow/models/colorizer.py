@@ -1,24 +1,14 @@
 """Network and codebook as one model: lightness in, color out."""
 
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from chromaflow.color.base import Codebook
-
-
-class Network(Protocol):
-    """What a network must offer beside being an `nn.Module` on (B, 1, H, W) lightness, 0..100."""
-
-    stride: int
-    """Side of a pixel of its output, in pixels of its input."""
-    multiple: int
-    """The sides of its input are multiples of this."""
-
-    def config(self) -> dict[str, Any]:
-        """Name and sizes, fit for JSON."""
+from chromaflow.errors import ModelError
+from chromaflow.models.base import Guide, Network
 
 
 class Colorizer(nn.Module):
@@ -27,65 +17,72 @@ class Colorizer(nn.Module):
     Args:
         network: Gives `codebook.channels` channels at a fraction of its input's size.
         codebook: Turns them to color.
+        refine: What refines the color by the lightness.
     """
 
-    def __init__(self, network: nn.Module, codebook: Codebook) -> None:
+    def __init__(self, network: Network, codebook: Codebook, refine: str = "none") -> None:
         super().__init__()
         self.network = network
         self.codebook = codebook
+        self.refine = refine
         # The order of memory in which convolutions on the CPU and on recent GPUs are fastest.
         self.to(memory_format=torch.channels_last)
 
     @property
     def stride(self) -> int:
         """Side of a pixel of the network's output, in pixels of its input."""
-        return int(self.network.stride)  # type: ignore[arg-type]
+        return self.network.stride
 
     @property
     def multiple(self) -> int:
         """What `forward` needs the sides of its input to be multiples of."""
-        return int(self.network.multiple)  # type: ignore[arg-type]
+        return self.network.multiple
 
-    def forward(self, lightness: Tensor) -> Tensor:
+    def forward(self, lightness: Tensor, guide: Guide | None = None) -> Tensor:
         """Logits in the terms of the codebook.
 
         Args:
             lightness: (B, 1, H, W), 0..100; H and W multiples of `multiple`.
+            guide: Of the type that the network is guided by, or None.
 
         Returns:
             (B, codebook.channels, H / stride, W / stride).
         """
-        logits: Tensor = self.network(lightness)
+        logits: Tensor = self.network(lightness, guide)
         return logits
 
-    def predict_ab(self, lightness: Tensor) -> Tensor:
-        """Color at the size of the input.
+    def predict_ab(self, lightness: Tensor, guide: Guide | None = None) -> Tensor:
+        """Color at the size of the input, refined.
 
         Sides that are no multiples of `multiple` are filled up by mirroring. The color of the
         small output is enlarged bilinearly.
 
         Args:
-            lightness: (B, 1, H, W), 0..100; H and W at least `multiple`.
+            lightness: (B, 1, H, W), 0..100.
+            guide: Of the type that the network is guided by, or None.
 
         Returns:
             ab, float32 (B, 2, H, W), CIE units.
 
         Raises:
-            ValueError: Another shape, or a side under `multiple`.
+            ValueError: Another shape.
+            ModelError: A guide that the network cannot follow.
         """
-        if (
-            lightness.ndim != 4
-            or lightness.shape[1] != 1
-            or min(lightness.shape[2:]) < self.multiple
-        ):
-            raise ValueError(
-                f"lightness must be (B, 1, H, W) with sides of {self.multiple} or more, "
-                f"not {tuple(lightness.shape)}"
+        if lightness.ndim != 4 or lightness.shape[1] != 1:
+            raise ValueError(f"lightness must be (B, 1, H, W), not {tuple(lightness.shape)}")
+        if guide is not None and type(guide) is not self.network.guide:
+            raise ModelError(
+                f"the network {self.network.name} takes no {type(guide).__name__.lower()}.",
+                "give a model of a network that does; docs/systems.md tells them",
             )
         height, width = lightness.shape[2:]
-        filled = (0, -width % self.multiple, 0, -height % self.multiple)
-        logits = self(F.pad(lightness, filled, mode="reflect") if any(filled) else lightness)
-        return self.color(logits)[..., :height, :width].contiguous()
+        filled = _fill(lightness, self.multiple)
+        if guide is not None:
+            guide = type(guide)(
+                *(_fill(part, self.multiple) if part.ndim == 4 else part for part in guide)
+            )
+        ab = self.color(self(filled, guide))[..., :height, :width].contiguous()
+        return ab
 
     def color(self, logits: Tensor) -> Tensor:
         """Color of the output of `forward`, at the size of its input.
@@ -96,10 +93,30 @@ class Colorizer(nn.Module):
         Returns:
             ab, float32 (B, 2, h · stride, w · stride), CIE units.
         """
-        ab = self.codebook.decode(logits)
+        return self.enlarge(self.codebook.decode(logits))
+
+    def enlarge(self, ab: Tensor) -> Tensor:
+        """Color (B, 2, h, w) at the size of the input, bilinearly."""
+        if self.stride == 1:
+            return ab
         scale = float(self.stride)
         return F.interpolate(ab, scale_factor=scale, mode="bilinear", align_corners=False)
 
     def config(self) -> dict[str, Any]:
-        """Names and sizes of network and codebook, fit for JSON."""
-        return {"network": self.network.config(), "codebook": self.codebook.config()}  # type: ignore[operator]
+        """Names and sizes of network and codebook, and what refines, fit for JSON."""
+        return {
+            "network": self.network.config(),
+            "codebook": self.codebook.config(),
+            "refine": self.refine,
+        }
+
+
+def _fill(planes: Tensor, multiple: int) -> Tensor:
+    """Mirror an image at its right and lower edge until its sides are multiples."""
+    height, width = planes.shape[2:]
+    right, below = -width % multiple, -height % multiple
+    if not (right or below):
+        return planes
+    # Only what is larger than the margin can be mirrored.
+    mode = "reflect" if right < width and below < height else "replicate"
+    return F.pad(planes, (0, right, 0, below), mode=mode)

@@ -14,10 +14,11 @@ from chromaflow.color.codebook import build_codebook
 from chromaflow.errors import ModelError
 from chromaflow.models import build_network
 from chromaflow.models.colorizer import Colorizer
+from chromaflow.refine import REFINEMENTS
 
 DESCRIPTION = "model.json"
 WEIGHTS = "weights.safetensors"
-FORMAT = 1
+FORMAT = 2
 _MEND = "take a model folder that chromaflow has written, or run chromaflow train"
 
 
@@ -51,6 +52,8 @@ def _read_description(folder: Path) -> dict[str, Any]:
             f"{path} has format {found!r}; this chromaflow reads format {FORMAT}.",
             "upgrade chromaflow, or train the model anew",
         )
+    if description.get("refine") not in REFINEMENTS:
+        raise ModelError(f"{path} names no way to refine the color.", _MEND)
     for part in ("network", "codebook"):
         settings = description.get(part)
         if not isinstance(settings, dict) or not isinstance(settings.get("name"), str):
@@ -62,7 +65,8 @@ def _build(description: dict[str, Any], path: Path) -> Colorizer:
     network, codebook = dict(description["network"]), dict(description["codebook"])
     try:
         book = build_codebook(**codebook)
-        model = Colorizer(build_network(network.pop("name"), book.channels, **network), book)
+        net = build_network(network.pop("name"), book.channels, **network)
+        model = Colorizer(net, book, description["refine"])
     except ModelError as error:
         raise ModelError(f"{path}: {error.problem}", error.mend or _MEND) from None
     except TypeError as error:

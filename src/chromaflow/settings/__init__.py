@@ -17,7 +17,7 @@ from chromaflow.settings.groups import (
     Tracking,
     Training,
 )
-from chromaflow.settings.reading import load, preset_names
+from chromaflow.settings.reading import load, preset_names, recipe_names
 from chromaflow.settings.writing import changed, render, save
 
 __all__ = [
@@ -39,6 +39,7 @@ __all__ = [
     "changed",
     "load",
     "preset_names",
+    "recipe_names",
     "render",
     "save",
 ]

@@ -1,7 +1,7 @@
 """Every setting: its name, unit, default and meaning; the only place that knows a default."""
 
 import re
-from typing import Literal, get_args
+from typing import Annotated, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -169,29 +169,52 @@ class Preprocess(Group):
     shard_size: Bytes = Field("16MiB", validate_default=True, description="largest Lab shard")
 
 
-class Model(Group):
-    """The network and the codebook."""
+# A new one is one module or class of that name in `chromaflow.models`, and its name here; so that a
+# name that is not known is told before anything is fetched, without importing torch. The same goes
+# for the codebooks of `chromaflow.color` and the losses of `chromaflow.training`.
+NetworkName = Literal["efficientnet_lite0"]
+CodebookName = Literal["grid313", "grid529"]
+LossName = Literal["cross_entropy"]
+Refinement = Literal["none"]
 
-    network: str = Field("efficientnet_lite0", description="a network of chromaflow.models")
-    codebook: str = Field("grid313", description="a codebook of chromaflow.color")
-    width: int = Field(128, ge=8, description="channels of the decoder")
-    pretrained: bool = Field(True, description="start from the published weights of the encoder")
+
+class Model(Group):
+    """The system: network, codebook, and what refines the color that they give."""
+
+    network: NetworkName = Field("efficientnet_lite0", description="docs/systems.md tells them")
+    width: float = Field(1.0, gt=0, le=8, description="channels, over those that were published")
+    depth: float = Field(
+        1.0, gt=0, le=8, description="layers alike, over those that were published"
+    )
+    backbone: str = Field("", description="of timm by name; empty: the one of the network's paper")
+    weights: str = Field(
+        "published",
+        description="of the backbone: published, none, or a safetensors file in timm's terms",
+    )
+    codebook: CodebookName = Field("grid313", description=", ".join(get_args(CodebookName)))
+    neighbors: int = Field(
+        5, ge=1, description="grid313, grid529: bins of a soft encoding, as published"
+    )
+    sigma: float = Field(5.0, gt=0, description="grid313, grid529: of its Gaussian, CIE units")
     temperature: float = Field(
         0.38, gt=0, le=1, description="of the annealed mean; 0.38 as published by Zhang et al. 2016"
     )
+    refine: Refinement = Field("none", description="of the predicted color, by the lightness")
 
 
 class Training(Group):
     """How the network learns; whatever is here may change the weights."""
 
-    loss: str = Field("cross_entropy", description="a loss of chromaflow.training.losses")
+    losses: dict[LossName, Annotated[float, Field(gt=0)]] = Field(
+        {"cross_entropy": 1.0}, min_length=1, description="what is minimized: loss and its weight"
+    )
     rebalance: float = Field(
         0.5, ge=0, le=1, description="share of the uniform in the prior; 1 weighs all colors alike"
     )
     steps: int = Field(1000, ge=1, description="optimizer steps")
     batch: int = Field(16, ge=1, description="images a step and device")
     accumulate: int = Field(1, ge=1, description="batches an optimizer step")
-    crop: int = Field(128, ge=32, description="side of the random crop, pixels, a multiple of 32")
+    crop: int = Field(128, ge=32, description="side of the random crop, pixels")
     zoom: float = Field(
         0.0, ge=0, le=1, description="crops show up to 1 + zoom times more or less; 0 turns it off"
     )
@@ -201,13 +224,25 @@ class Training(Group):
     shuffle_shards: int = Field(
         0, ge=0, description="Lab shards whose images are mixed; 0 mixes all; for runtime.mirror"
     )
-    learning_rate: float = Field(1e-3, gt=0, description="peak of AdamW's one-cycle schedule")
-    encoder_rate: float = Field(
-        0.3, ge=0, description="the pretrained encoder's learning rate over the decoder's"
+    initialization: Literal["torch", "xavier", "he"] = Field(
+        "torch", description="of what has no published weights; torch: each layer's own default"
+    )
+    optimizer: Literal["adamw", "adam", "sgd"] = Field("adamw", description="of the network")
+    learning_rate: float = Field(1e-3, gt=0, description="peak of the schedule")
+    betas: list[Share] = Field(
+        [0.9, 0.999], min_length=2, max_length=2, description="of Adam; the first is SGD's momentum"
+    )
+    weight_decay: float = Field(1e-2, ge=0, description="of the optimizer")
+    schedule: Literal["one_cycle", "constant", "drops"] = Field(
+        "one_cycle", description="of the rate: up and a cosine down; or level; or level with drops"
     )
     warmup: Share = Field(0.1, description="share of the steps in which the learning rate rises")
-    weight_decay: float = Field(1e-2, ge=0, description="of AdamW")
-    clip: float = Field(1.0, gt=0, description="largest norm of the gradient")
+    drops: list[Share] = Field([], description="shares of the steps after which it is a tenth")
+    backbone_rate: float = Field(
+        0.3, ge=0, description="the backbone's learning rate over the rest's; 0 freezes it"
+    )
+    unfreeze: Share = Field(0.0, description="share of the steps until the backbone learns, too")
+    clip: float = Field(1.0, ge=0, description="largest norm of the gradient; 0: any")
     ema: float = Field(
         0.99, ge=0, lt=1, description="decay of the averaged weights; 0 turns it off"
     )

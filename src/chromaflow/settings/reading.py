@@ -13,12 +13,20 @@ from chromaflow.errors import SettingsError
 from chromaflow.project import Project
 from chromaflow.settings.groups import Settings
 
+LAPTOP = "-laptop"
+
 
 def _known_keys(location: Sequence[str | int]) -> list[str]:
     group: Any = Settings
     for name in location:
         group = group.model_fields[str(name)].annotation
     return list(group.model_fields)
+
+
+def _near_choices(error: Mapping[str, Any]) -> str:
+    choices = re.findall(r"'([^']*)'", error["ctx"]["expected"])
+    near = difflib.get_close_matches(error["input"], choices, n=3, cutoff=0.4)
+    return ", ".join(near or choices)
 
 
 def _describe(error: Mapping[str, Any]) -> str:
@@ -29,6 +37,8 @@ def _describe(error: Mapping[str, Any]) -> str:
         near = difflib.get_close_matches(str(location[-1]), keys, n=3, cutoff=0.5) or keys
         prefix = "".join(f"{part}." for part in location[:-1])
         return f"unknown setting {name}; did you mean {', '.join(prefix + key for key in near)}?"
+    if error["type"] == "literal_error" and isinstance(error["input"], str):
+        return f"{name} = {error['input']!r} is not known; did you mean {_near_choices(error)}?"
     message = str(error["msg"]).removeprefix("Value error, ")
     if error["type"] == "model_type":
         return f"{name} = {error['input']!r}: it is a group, and takes settings by name"
@@ -84,13 +94,13 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     return {key: {} if value is None else value for key, value in values.items()}
 
 
-def _merge(base: dict[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """Groups setting by setting; a setting that holds several values is replaced whole."""
     merged = dict(base)
     for key, value in over.items():
         old = merged.get(key)
-        merged[key] = (
-            _merge(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
-        )
+        groups = isinstance(old, dict) and isinstance(value, dict)
+        merged[key] = {**old, **value} if groups else value  # type: ignore[dict-item]
     return merged
 
 
@@ -127,30 +137,64 @@ def preset_names(project: Project) -> list[str]:
     return sorted(path.stem for path in project.configs.glob("*.yaml"))
 
 
-def load(project: Project, preset: str = "", overrides: Sequence[str] = ()) -> Settings:
-    """Settings of `params.yaml`, or of a preset over the defaults, then the overrides.
+def recipe_names(project: Project) -> list[str]:
+    """Names of the recipes in `configs/recipes/`, each as published and for a laptop."""
+    stems = [path.stem for path in project.recipes.glob("*.yaml")]
+    return sorted([*stems, *(stem + LAPTOP for stem in stems)])
+
+
+def _check_name(kind: str, name: str, names: list[str], folder: Path) -> None:
+    if name not in names:
+        near = difflib.get_close_matches(name, names, n=3, cutoff=0.4) or names
+        raise SettingsError(
+            f"unknown {kind} {name}; did you mean {', '.join(near)}?", f"ls {folder}"
+        )
+
+
+def _read_recipe(project: Project, name: str) -> dict[str, Any]:
+    """Groups `model` and `training` of a recipe."""
+    _check_name("recipe", name, recipe_names(project), project.recipes)
+    path = project.recipes / f"{name.removesuffix(LAPTOP)}.yaml"
+    values = _read_yaml(path)
+    laptop = values.pop("laptop", {})
+    for part in (values, laptop):
+        unknown = part.keys() - {"model", "training"} if isinstance(part, dict) else {"laptop"}
+        if unknown:
+            raise SettingsError(
+                f"{path}: a recipe sets model and training, and both again under laptop, "
+                f"but here is {', '.join(sorted(unknown))}."
+            )
+    _build(values, str(path))
+    groups = {"model": {}, "training": {}, **values}
+    return _merge(groups, laptop) if name.endswith(LAPTOP) else groups
+
+
+def load(
+    project: Project, preset: str = "", overrides: Sequence[str] = (), recipe: str = ""
+) -> Settings:
+    """Settings of `params.yaml`, or of a preset over the defaults; the recipe; the overrides.
 
     Args:
         project: The checkout.
         preset: Name of a file in `configs/`; it starts from the defaults, not from `params.yaml`.
         overrides: Texts `group.name=value`, the value in YAML.
+        recipe: Name of a file in `configs/recipes/`; its groups `model` and `training` start from
+            the defaults. With `-laptop` at its end, what the file sets under `laptop` goes over it.
 
     Raises:
-        SettingsError: A file, preset, key, value or unit that is not known, by name.
+        SettingsError: A file, preset, recipe, key, value or unit that is not known, by name.
     """
+    path = project.params
     if preset:
         path = project.configs / f"{preset}.yaml"
-        if preset not in preset_names(project):
-            names = preset_names(project)
-            near = difflib.get_close_matches(preset, names, n=3, cutoff=0.4) or names
-            raise SettingsError(
-                f"unknown preset {preset}; did you mean {', '.join(near)}?", f"ls {project.configs}"
-            )
-    else:
-        path = project.params
+        _check_name("preset", preset, preset_names(project), project.configs)
     origin = str(path.relative_to(project.root)) if path.is_relative_to(project.root) else str(path)
     values = _read_yaml(path)
     _build(values, origin)
+    if recipe:
+        values |= _read_recipe(project, recipe)
+        origin = f"recipe {recipe}"
+        _build(values, origin)
     for text in overrides:
         values = _merge(values, _parse_override(text))
     return _build(values, " ".join(f"--set {text}" for text in overrides) or origin)

@@ -40,11 +40,15 @@ class Item(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """Stored Lab pixels, uint8 (B, H, W, 3), the ids of their images, and (B, 2) still to apply."""
+    """Stored Lab pixels, uint8 (B, H, W, 3), the ids of their images, and (B, 2) still to apply.
+
+    `scenes` are labels of the images, int64 (B,), −1 where there is none; None where none has one.
+    """
 
     pixels: Tensor
     ids: list[str]
     amounts: Tensor | None = None
+    scenes: Tensor | None = None
 
 
 class Order:
@@ -313,7 +317,8 @@ class LabData(pl.LightningDataModule):
         if batch.amounts is None:
             return batch
         crop = self._settings.training.crop
-        return Batch(warp_stored(batch.pixels, batch.amounts, crop), batch.ids)
+        pixels = warp_stored(batch.pixels, batch.amounts, crop)
+        return Batch(pixels, batch.ids, None, batch.scenes)
 
     def examples(self, count: int) -> Batch:
         """A few fixed images to show: of the validation split, or else of the train split."""

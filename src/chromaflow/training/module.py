@@ -3,37 +3,23 @@
 import math
 from typing import Any
 
+import numpy as np
 import pytorch_lightning as pl
 import torch
-import torch.nn.functional as F
 from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
-from torch import Tensor, nn
-from torch.optim.lr_scheduler import LambdaLR
+from torch import Tensor
 from torch.optim.swa_utils import AveragedModel
 
-from chromaflow.color.lab import join, lab_to_rgb
 from chromaflow.color.stored import decode_stored
 from chromaflow.errors import TrainingStoppedError
 from chromaflow.metrics.colorfulness import colorfulness
+from chromaflow.models.base import Network
 from chromaflow.models.colorizer import Colorizer
 from chromaflow.settings import Training
 from chromaflow.training.data import Batch
-from chromaflow.training.losses import find_loss
-
-
-def rate_at(step: int, steps: int, warmup: float) -> float:
-    """The learning rate over its peak: a straight rise, then half a cosine down to zero.
-
-    Args:
-        step: Optimizer steps taken.
-        steps: Of the whole training.
-        warmup: Share of them in which the rate rises.
-    """
-    rise = warmup * steps
-    if step < rise:
-        return min(1.0, (step + 1) / rise)
-    return 0.5 * (1 + math.cos(math.pi * (step - rise) / (steps - rise)))
-
+from chromaflow.training.guides import draw_guide
+from chromaflow.training.losses import Losses, Step
+from chromaflow.training.optimizers import backbone_learns, build_optimizer, build_schedule
 
 _Tensors = tuple[Tensor, ...] | list[Tensor]
 
@@ -61,45 +47,58 @@ class ColorizerTraining(pl.LightningModule):
     Args:
         model: The colorizer; its weights change.
         training: The settings.
-        pretrained: The network's `encoder` learns at `training.encoder_rate` times the rate of
-            the rest; a rate of 0 freezes it.
+        seed: With the number of the step it decides whatever the network or a guide draws.
+        pretrained: The network's backbone has published weights: it learns at
+            `training.backbone_rate` times the rate of the rest, and from `training.unfreeze` on.
 
     Attributes:
         averaged: The colorizer with the averaged weights, which validates and is saved.
 
     Raises:
-        SettingsError: The loss is unknown.
+        ModelError: The weights of a network that a loss needs cannot be had.
     """
 
-    def __init__(self, model: Colorizer, training: Training, *, pretrained: bool) -> None:
+    def __init__(
+        self, model: Colorizer, training: Training, *, seed: int = 0, pretrained: bool = False
+    ) -> None:
         super().__init__()
         self.model = model.train()
-        self._training, self._pretrained = training, pretrained
-        self._loss = find_loss(training.loss)
+        self._training, self._seed = training, seed
+        self._backbone = model.network.backbone if pretrained else None
+        self.losses = Losses(training)
         average = _MovingAverage(training.ema)
         self._average = AveragedModel(model.network, multi_avg_fn=average, use_buffers=True)
         self._average.requires_grad_(requires_grad=False)
-        self.averaged = Colorizer(self._average.module, model.codebook).eval()
-        if pretrained and training.encoder_rate == 0:
-            self._encoder().requires_grad_(requires_grad=False)
+        network: Network = self._average.module  # type: ignore[assignment]
+        self.averaged = Colorizer(network, model.codebook, model.refine).eval()
+        if self._backbone is not None and training.backbone_rate == 0:
+            self._backbone.requires_grad_(requires_grad=False)
         if training.compile:
             model.network.compile()
 
-    def _encoder(self) -> nn.Module:
-        return self.model.network.get_submodule("encoder")
+    def _seed_step(self, batch_idx: int) -> None:
+        """Make what is drawn in this step a function of its number, whatever was drawn before."""
+        part = batch_idx % self._training.accumulate
+        entropy = (self._seed, 3, self.global_step, part, self.global_rank)
+        torch.manual_seed(int(np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0]))
 
-    def _loss_of(self, logits: Tensor, ab: Tensor) -> Tensor:
-        # The color of an output pixel is the mean over the area that it stands for.
-        return self._loss(logits, F.avg_pool2d(ab, self.model.stride), self.model.codebook)
+    def _look(self, model: Colorizer, batch: Batch) -> Step:
+        lightness, ab = decode_stored(batch.pixels)
+        guide = draw_guide(model.network, lightness, ab)
+        outputs = model.network.outputs(lightness, guide)
+        return Step(model, outputs, lightness, ab, batch.scenes)
 
-    def training_step(self, batch: Batch) -> Tensor:
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The loss of a batch.
 
         Raises:
             TrainingStoppedError: It is not a finite number.
         """
-        lightness, ab = decode_stored(batch.pixels)
-        loss = self._loss_of(self.model(lightness), ab)
+        self._seed_step(batch_idx)
+        if self._backbone is not None:
+            # At rest it keeps the statistics of its normalization, too.
+            self._backbone.train(backbone_learns(self.global_step, self._training))
+        loss: Tensor = self.losses(self._look(self.model, batch))["loss"]
         if not math.isfinite(float(loss.detach())):
             ids = ", ".join(batch.ids[:5]) + (" …" if len(batch.ids) > 5 else "")
             raise TrainingStoppedError(
@@ -115,38 +114,31 @@ class ColorizerTraining(pl.LightningModule):
         super().optimizer_step(*args, **kwargs)
         self._average.update_parameters(self.model.network)
 
-    def validation_step(self, batch: Batch) -> None:
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Log loss, color error and colorfulness of the averaged weights on a batch."""
-        lightness, ab = decode_stored(batch.pixels)
-        logits = self.averaged(lightness)
-        predicted = self.averaged.color(logits)
+        self._seed_step(batch_idx)
+        step = self._look(self.averaged, batch)
         values = {
-            "validation_loss": self._loss_of(logits, ab),
-            "validation_ab_error": torch.hypot(*(predicted - ab).unbind(1)).mean(),
-            "validation_colorfulness": colorfulness(lab_to_rgb(join(lightness, predicted))).mean(),
+            "validation_loss": self.losses(step)["loss"],
+            "validation_ab_error": torch.hypot(*(step.full_ab - step.true_ab).unbind(1)).mean(),
+            "validation_colorfulness": colorfulness(step.rgb).mean(),
         }
         self.log_dict(values, batch_size=len(batch.ids), sync_dist=True, logger=False)
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
-        """AdamW, the pretrained encoder at a lower rate; one cycle of warm-up and cosine."""
-        training = self._training
-        encoder = {id(p) for p in self._encoder().parameters()} if self._pretrained else set()
+        """Optimizer and schedule of the settings, the pretrained backbone at its own rate."""
+        training, own = self._training, self._backbone
+        backbone = {id(p) for p in own.parameters()} if own is not None else set()
         parameters = [p for p in self.model.parameters() if p.requires_grad]
         groups: list[dict[str, Any]] = [
-            {"params": [p for p in parameters if id(p) not in encoder]},
-            {
-                "params": [p for p in parameters if id(p) in encoder],
-                "lr": training.learning_rate * training.encoder_rate,
-            },
+            {"params": [p for p in parameters if id(p) not in backbone]}
         ]
-        optimizer = torch.optim.AdamW(
-            [group for group in groups if group["params"]],
-            lr=training.learning_rate,
-            weight_decay=training.weight_decay,
-            # Beside mixed precision Lightning clips no gradients for a fused step.
-            fused=training.precision == "32-true",
-        )
-        schedule = LambdaLR(optimizer, lambda s: rate_at(s, training.steps, training.warmup))
+        learned = [p for p in parameters if id(p) in backbone]
+        if learned:
+            rate = training.learning_rate * training.backbone_rate
+            groups.append({"params": learned, "lr": rate})
+        optimizer = build_optimizer(training, groups, training.learning_rate)
+        schedule = build_schedule(training, optimizer, backbone=1 if learned else None)
         return {
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": schedule, "interval": "step"},

@@ -15,6 +15,7 @@ import chromaflow
 from chromaflow import files
 from chromaflow.errors import DataError, SettingsError
 from chromaflow.models import Colorizer, build_model
+from chromaflow.models.backbones import NONE
 from chromaflow.models.folder import model_digest, save_model
 from chromaflow.project import Project
 from chromaflow.settings import Settings
@@ -24,6 +25,7 @@ from chromaflow.training.callbacks import Bar, Checkpoints, Curves
 from chromaflow.training.checkpoint import disk_error, readable
 from chromaflow.training.data import LabData
 from chromaflow.training.module import ColorizerTraining
+from chromaflow.training.optimizers import initialize
 from chromaflow.training.trainer import build_trainer, quiet_and_deterministic
 
 _CODE = ("color", "models", "training")
@@ -47,7 +49,7 @@ def fingerprint(project: Project, settings: Settings) -> str:
     }
     digest.update(json.dumps(decisive, sort_keys=True).encode())
     package = Path(chromaflow.__file__).parent
-    code = [path for folder in _CODE for path in sorted((package / folder).glob("*.py"))]
+    code = [path for folder in _CODE for path in sorted((package / folder).rglob("*.py"))]
     shards = [project.lab / split / INDEX for split in ("train", "validation")]
     needed = [shards[0], _histogram_file(project)]
     for path in (*code, *needed, *filter(Path.is_file, shards[1:])):
@@ -70,16 +72,9 @@ def _build(project: Project, settings: Settings) -> Colorizer:
         histogram = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
         raise DataError(f"{path} cannot be read: {error}", "run chromaflow preprocess") from None
-    model = settings.model
-    return build_model(
-        model.network,
-        model.codebook,
-        width=model.width,
-        pretrained=model.pretrained,
-        temperature=model.temperature,
-        rebalance=settings.training.rebalance,
-        histogram=histogram,
-    )
+    model = build_model(settings.model, rebalance=settings.training.rebalance, histogram=histogram)
+    initialize(model.network, settings.training.initialization)
+    return model
 
 
 def train(
@@ -110,8 +105,8 @@ def train(
     Raises:
         DataError: The shards are missing or broken.
         ModelError: Network, codebook or published weights that cannot be.
-        SettingsError: An unknown loss, a crop that the images or the network do not allow, a GPU
-            that is not there.
+        SettingsError: A loss that does not fit the codebook, a crop that the images or the network
+            do not allow, a GPU that is not there.
         TrainingStoppedError: The loss is no longer a number, or a signal asked to stop.
         UserError: The disk is full.
     """
@@ -132,7 +127,8 @@ def train(
                 f"training.crop = {training.crop} is no multiple of {model.multiple}.",
                 f"set training.crop={training.crop // model.multiple * model.multiple}",
             )
-        module = ColorizerTraining(model, training, pretrained=settings.model.pretrained)
+        pretrained = settings.model.weights != NONE
+        module = ColorizerTraining(model, training, seed=settings.seed, pretrained=pretrained)
         own = [curves, checkpoints, Bar(), *_patience(training.patience if validates else 0)]
         trainer = build_trainer(training, loggers, [*own, *callbacks], validates=validates)
         resumed = checkpoints.path if readable(checkpoints.path) else None

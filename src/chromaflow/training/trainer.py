@@ -79,7 +79,7 @@ def build_trainer(
         max_epochs=1,
         max_steps=training.steps,
         accumulate_grad_batches=training.accumulate,
-        gradient_clip_val=training.clip,
+        gradient_clip_val=training.clip or None,
         # In batches of the one epoch that the whole training is.
         val_check_interval=min(training.validate_every, training.steps) * training.accumulate,
         limit_val_batches=None if validates else 0,

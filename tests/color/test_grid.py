@@ -11,7 +11,8 @@ from scipy.spatial import cKDTree
 from skimage import color, data
 
 from chromaflow.color.codebook import CODEBOOKS, Codebook, build_codebook
-from chromaflow.color.grid313 import BINS, Grid313, rebalancing_weights, smoothed_prior
+from chromaflow.color.bins import rebalancing_weights, smoothed_prior
+from chromaflow.color.grid import ALL_BINS, BINS, Grid313, Grid529, soft_table
 from chromaflow.color.stored import ab_histogram, encode_stored
 from chromaflow.errors import ModelError
 
@@ -26,9 +27,9 @@ def plane(*colors: tuple[float, float]) -> torch.Tensor:
 
 
 def dense(codebook: Grid313, ab: torch.Tensor) -> torch.Tensor:
-    soft = codebook.encode(ab)
+    (soft,) = codebook.encode(ab)
     batch, _, height, width = ab.shape
-    return torch.zeros(batch, 313, height, width).scatter_add(1, soft.indices, soft.weights)
+    return torch.zeros(batch, 313, height, width).scatter_add(1, soft.indices, soft.shares)
 
 
 def test_bins_are_the_published_ones():
@@ -51,7 +52,7 @@ def test_bins_cover_what_srgb_can_show():
 def test_encoding_agrees_with_a_kd_tree(neighbors, sigma):
     axis = torch.arange(-128, 128, 3, dtype=torch.float32)
     ab = torch.stack(torch.meshgrid(axis, axis, indexing="ij"))[None]
-    soft = Grid313(neighbors=neighbors, sigma=sigma).encode(ab)
+    (soft,) = Grid313(neighbors=neighbors, sigma=sigma).encode(ab)
     points = ab[0].permute(1, 2, 0).reshape(-1, 2).double().numpy()
     distance, _ = cKDTree(BINS).query(points, k=[*range(1, neighbors + 1)])
     weights = np.exp(-(distance**2 - distance[:, :1] ** 2) / (2 * sigma**2))
@@ -60,22 +61,23 @@ def test_encoding_agrees_with_a_kd_tree(neighbors, sigma):
     # Equally near bins may come in another order, so distances are compared, not indices.
     chosen = np.linalg.norm(np.array(BINS)[flat] - points[:, None], axis=-1)
     np.testing.assert_allclose(chosen, distance, atol=1e-9)
-    np.testing.assert_allclose(soft.weights[0].flatten(1).T.numpy(), weights, atol=1e-6)
+    np.testing.assert_allclose(soft.shares[0].flatten(1).T.numpy(), weights, atol=1e-6)
     assert all(len(set(row)) == neighbors for row in flat.tolist())
 
 
 def test_encoding_has_the_promised_shape_and_types():
-    soft = Grid313().encode(torch.zeros(2, 2, 3, 4))
-    assert soft.indices.shape == soft.weights.shape == (2, 5, 3, 4)
+    (soft,) = Grid313().encode(torch.zeros(2, 2, 3, 4))
+    assert soft.indices.shape == soft.shares.shape == (2, 5, 3, 4)
     assert soft.indices.dtype == torch.int64
-    assert soft.weights.dtype == torch.float32
+    assert soft.shares.dtype == soft.weights.dtype == torch.float32
+    assert soft.weights.shape == (2, 3, 4)
 
 
 @settings(max_examples=60, deadline=None)
 @given(st.floats(-1e4, 1e4), st.floats(-1e4, 1e4))
 def test_shares_sum_to_one_and_the_nearest_comes_first(a, b):
-    soft = Grid313().encode(plane((a, b)))
-    shares = soft.weights.flatten()
+    (soft,) = Grid313().encode(plane((a, b)))
+    shares = soft.shares.flatten()
     assert shares.sum().item() == pytest.approx(1, abs=1e-6)
     assert (shares.diff() <= 1e-9).all()
 
@@ -141,7 +143,7 @@ def test_weights_are_one_on_average(histogram, rebalance):
 
 
 def test_weights_follow_the_equation(histogram):
-    prior = smoothed_prior(histogram).double().numpy()
+    prior = smoothed_prior(histogram, soft_table(BINS, 5, 5.0)).double().numpy()
     expected = 1 / (0.5 * prior + 0.5 / 313)
     expected /= (prior * expected).sum()
     got = rebalancing_weights(torch.from_numpy(prior), 0.5)
@@ -172,7 +174,7 @@ def test_config_and_state_rebuild_it_without_the_data(histogram):
     second = build_codebook(**config)
     second.load_state_dict(state)
     ab = torch.randn(1, 2, 8, 8, generator=torch.Generator().manual_seed(1)) * 40
-    for one, other in zip(first.encode(ab), second.encode(ab), strict=True):
+    for one, other in zip(first.encode(ab)[0], second.encode(ab)[0], strict=True):
         assert torch.equal(one, other)
     assert torch.equal(first.weights, second.weights)
     logits = torch.randn(1, 313, 4, 4, generator=torch.Generator().manual_seed(2))
@@ -182,8 +184,8 @@ def test_config_and_state_rebuild_it_without_the_data(histogram):
 
 def test_two_codebooks_share_no_memory(histogram):
     one, other = Grid313(), Grid313()
-    one._shares.zero_()
-    assert other.encode(plane((0, 0))).weights.sum().item() == pytest.approx(1)
+    one._shares0.zero_()
+    assert other.encode(plane((0, 0)))[0].shares.sum().item() == pytest.approx(1)
 
 
 @pytest.mark.parametrize("name", sorted(CODEBOOKS))
@@ -194,6 +196,17 @@ def test_every_codebook_keeps_the_contract(name, histogram):
     ab = codebook.decode(torch.zeros(2, codebook.channels, 3, 5))
     assert ab.shape == (2, 2, 3, 5)
     assert ab.dtype == torch.float32
+    truth = codebook.truth(torch.full((2, 2, 3, 5), 20.0))
+    assert truth.shape == (2, codebook.channels, 3, 5)
+    assert (codebook.decode(truth) - 20).abs().max() < 15
+
+
+def test_all_bins_of_the_plane():
+    assert len(ALL_BINS) == 529
+    assert set(BINS) < set(ALL_BINS)
+    codebook = Grid529()
+    colors = plane((-110, 110), (0, 0), (30, -40))
+    torch.testing.assert_close(codebook.decode(50 * codebook.truth(colors)), colors)
 
 
 def test_unknown_names_are_answered_with_near_ones():

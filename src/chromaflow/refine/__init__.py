@@ -1,0 +1,3 @@
+"""Refinement of predicted color by the lightness, by name."""
+
+REFINEMENTS = ("none",)
