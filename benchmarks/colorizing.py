@@ -27,7 +27,7 @@ from skimage.transform import resize
 
 from chromaflow.colorize import colorize_photo
 from chromaflow.models import build_model
-from chromaflow.settings import Model, Training
+from chromaflow.settings import Model
 
 SIZES = {1: (1155, 866), 12: (4000, 3000), 48: (8000, 6000)}
 WAYS = ("nothing", "chromaflow", "whole image")
@@ -42,16 +42,7 @@ def write_photograph(path: Path, width: int, height: int) -> None:
 
 
 def untrained_model():
-    model, training = Model(), Training()
-    return build_model(
-        model.network,
-        model.codebook,
-        width=model.width,
-        pretrained=False,
-        temperature=model.temperature,
-        rebalance=training.rebalance,
-        histogram=None,
-    ).eval()
+    return build_model(Model(weights="none"), rebalance=0.5).eval()
 
 
 def color_whole_image(model, source: Path, target: Path) -> None:

@@ -18,7 +18,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from preprocess import machine
 from pytorch_lightning.callbacks import Callback
 from skimage import data
@@ -26,11 +25,13 @@ from skimage.color import rgb2lab
 from torch import nn
 
 from chromaflow.color.stored import ab_histogram, decode_stored, encode_stored
+from chromaflow.models.base import Outputs
 from chromaflow.project import Project
 from chromaflow.settings import Settings
 from chromaflow.store import chunks
 from chromaflow.training.data import Numbers, collate
-from chromaflow.training.losses import cross_entropy
+from chromaflow.training.losses import Step
+from chromaflow.training.losses.bins import cross_entropy
 from chromaflow.training.train import train
 
 SIDE = 256
@@ -55,16 +56,17 @@ def write_shards(project: Project) -> None:
 def bare_loop(model, crops, settings: Settings) -> Iterator[float]:
     """Yields after each step of the plainest loop that trains the same network."""
     training = settings.training
-    encoder = list(model.network.encoder.parameters())
-    known = {id(parameter) for parameter in encoder}
+    backbone = list(model.network.backbone.parameters())
+    known = {id(parameter) for parameter in backbone}
     rest = [parameter for parameter in model.parameters() if id(parameter) not in known]
     rate = training.learning_rate
-    groups = [{"params": rest}, {"params": encoder, "lr": rate * training.encoder_rate}]
+    groups = [{"params": rest}, {"params": backbone, "lr": rate * training.backbone_rate}]
     optimizer = torch.optim.AdamW(groups, lr=rate, weight_decay=training.weight_decay, fused=True)
     for numbers in Numbers(training.steps, training.batch, 0, 0, 1):
         lightness, ab = decode_stored(collate([crops[number] for number in numbers]).pixels)
         optimizer.zero_grad()
-        loss = cross_entropy(model(lightness), F.avg_pool2d(ab, model.stride), model.codebook)
+        outputs = Outputs(model(lightness), None, {})
+        loss = cross_entropy(Step(model, outputs, lightness, ab))
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), training.clip)
         optimizer.step()

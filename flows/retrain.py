@@ -28,11 +28,13 @@ def tell(line: str) -> None:
 
 
 @task
-def settle(project: Project, preset: str, overrides: tuple[str, ...]) -> settings.Settings:
-    """Write a preset or overrides to params.yaml, so that DVC and the next command see them."""
-    values = settings.load(project, preset, overrides)
+def settle(
+    project: Project, preset: str, recipe: str, overrides: tuple[str, ...]
+) -> settings.Settings:
+    """Write what is chosen to params.yaml, so that DVC and the next command see it."""
+    values = settings.load(project, preset, overrides, recipe)
     changes = settings.changed(settings.load(project), values)
-    if preset or overrides:
+    if preset or recipe or overrides:
         settings.save(project, values)
     for name, old, new in changes:
         tell(f"params.yaml: {name} {old} → {new}")
@@ -121,17 +123,18 @@ def _may_pass(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:
 
 
 @flow(name="retrain")
-def retrain(preset: str = "", overrides: tuple[str, ...] = ()) -> None:
+def retrain(preset: str = "", recipe: str = "", overrides: tuple[str, ...] = ()) -> None:
     """Run every step that is not already done, then register, judge, promote and report.
 
     Args:
         preset: Settings of `configs/<preset>.yaml` instead of those in `params.yaml`.
+        recipe: Model and training of `configs/recipes/<recipe>.yaml`.
         overrides: Single settings, `group.name=value`.
     """
     project = Project.find(Path(__file__).resolve().parent)
     # Another flow would change the settings and the data under this one.
     with project.alone("retrain"):
-        _run_steps(project, settle(project, preset, overrides))
+        _run_steps(project, settle(project, preset, recipe, overrides))
 
 
 def _run_steps(project: Project, values: settings.Settings) -> None:
@@ -160,12 +163,13 @@ def main() -> None:
     """Run the flow once, now; exit with the code of the step that failed."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--preset", default="")
+    parser.add_argument("--recipe", default="")
     parser.add_argument("--set", action="append", default=[], dest="overrides")
     arguments = parser.parse_args()
     project = Project.find(Path(__file__).resolve().parent)
     wait_for_server(project, settings.load(project))
     try:
-        retrain(arguments.preset, tuple(arguments.overrides))
+        retrain(arguments.preset, arguments.recipe, tuple(arguments.overrides))
     except StepFailedError as error:
         # The step has told its reason itself.
         sys.exit(error.exit_code)

@@ -25,7 +25,7 @@ from chromaflow.project import Project
 pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(900)]
 ROOT = Path(__file__).resolve().parents[1]
 SMALL = (
-    "model.width=16",
+    "model.width=0.125",
     "preprocess.size=64",
     "source.tile=96",
     "training.batch=4",

@@ -37,6 +37,14 @@ def _complete_preset(incomplete: str) -> list[str]:
     return [name for name in names if name.startswith(incomplete)]
 
 
+def _complete_recipe(incomplete: str) -> list[str]:
+    try:
+        names = settings.recipe_names(Project.find())
+    except UserError:
+        return []
+    return [name for name in names if name.startswith(incomplete)]
+
+
 PresetOption = Annotated[
     str,
     typer.Option(
@@ -44,6 +52,16 @@ PresetOption = Annotated[
         metavar="NAME",
         help="Settings of configs/NAME.yaml instead of params.yaml.",
         autocompletion=_complete_preset,
+    ),
+]
+RecipeOption = Annotated[
+    str,
+    typer.Option(
+        "--recipe",
+        metavar="NAME",
+        help="Model and training of configs/recipes/NAME.yaml, a published system; "
+        "NAME-laptop is what two cores can train.",
+        autocompletion=_complete_recipe,
     ),
 ]
 SetOption = Annotated[
@@ -55,10 +73,12 @@ SetOption = Annotated[
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
 
-def _load(preset: str, overrides: list[str] | None) -> tuple[Project, settings.Settings]:
+def _load(
+    preset: str, overrides: list[str] | None, recipe: str = ""
+) -> tuple[Project, settings.Settings]:
     project = Project.find()
     os.chdir(project.root)
-    return project, settings.load(project, preset, overrides or ())
+    return project, settings.load(project, preset, overrides or (), recipe)
 
 
 def _print(result: Any, as_json: bool, line: str) -> None:
@@ -120,9 +140,14 @@ def preprocess(preset: PresetOption = "", set_: SetOption = None, json: JsonOpti
 
 
 @app.command(rich_help_panel=STEPS)
-def train(preset: PresetOption = "", set_: SetOption = None, json: JsonOption = False) -> None:
+def train(
+    preset: PresetOption = "",
+    recipe: RecipeOption = "",
+    set_: SetOption = None,
+    json: JsonOption = False,
+) -> None:
     """Train the network on the Lab shards; goes on from the last checkpoint after a kill."""
-    project, values = _load(preset, set_)
+    project, values = _load(preset, set_, recipe)
     from chromaflow.tracking.tracked import train_tracked as step
 
     result = step(project, values)
@@ -130,9 +155,14 @@ def train(preset: PresetOption = "", set_: SetOption = None, json: JsonOption = 
 
 
 @app.command(rich_help_panel=STEPS)
-def evaluate(preset: PresetOption = "", set_: SetOption = None, json: JsonOption = False) -> None:
+def evaluate(
+    preset: PresetOption = "",
+    recipe: RecipeOption = "",
+    set_: SetOption = None,
+    json: JsonOption = False,
+) -> None:
     """Measure the candidate on the held-out split, beside grey and mean color."""
-    project, values = _load(preset, set_)
+    project, values = _load(preset, set_, recipe)
     from chromaflow.evaluation.step import evaluate as step
 
     result = step(project, values)
@@ -140,9 +170,14 @@ def evaluate(preset: PresetOption = "", set_: SetOption = None, json: JsonOption
 
 
 @app.command(rich_help_panel=STEPS)
-def register(preset: PresetOption = "", set_: SetOption = None, json: JsonOption = False) -> None:
+def register(
+    preset: PresetOption = "",
+    recipe: RecipeOption = "",
+    set_: SetOption = None,
+    json: JsonOption = False,
+) -> None:
     """Give the candidate a version in the registry; the same weights are never two versions."""
-    project, values = _load(preset, set_)
+    project, values = _load(preset, set_, recipe)
     from chromaflow.tracking.registry import register as step
 
     result = step(project, values)
@@ -151,9 +186,14 @@ def register(preset: PresetOption = "", set_: SetOption = None, json: JsonOption
 
 
 @app.command(rich_help_panel=STEPS)
-def promote(preset: PresetOption = "", set_: SetOption = None, json: JsonOption = False) -> None:
+def promote(
+    preset: PresetOption = "",
+    recipe: RecipeOption = "",
+    set_: SetOption = None,
+    json: JsonOption = False,
+) -> None:
     """Make the candidate the champion if the held-out images say so; tell why or why not."""
-    project, values = _load(preset, set_)
+    project, values = _load(preset, set_, recipe)
     from chromaflow.tracking.promotion import promote as step
 
     result = step(project, values)
@@ -161,9 +201,14 @@ def promote(preset: PresetOption = "", set_: SetOption = None, json: JsonOption 
 
 
 @app.command(rich_help_panel=STEPS)
-def report(preset: PresetOption = "", set_: SetOption = None, json: JsonOption = False) -> None:
+def report(
+    preset: PresetOption = "",
+    recipe: RecipeOption = "",
+    set_: SetOption = None,
+    json: JsonOption = False,
+) -> None:
     """Write reports/index.html and print its tables."""
-    project, values = _load(preset, set_)
+    project, values = _load(preset, set_, recipe)
     from chromaflow.tracking.report import summarize, write_report
 
     page = write_report(project, values)
@@ -174,16 +219,19 @@ def report(preset: PresetOption = "", set_: SetOption = None, json: JsonOption =
 
 
 @app.command(rich_help_panel=MAIN)
-def retrain(preset: PresetOption = "", set_: SetOption = None) -> None:
+def retrain(
+    preset: PresetOption = "", recipe: RecipeOption = "", set_: SetOption = None
+) -> None:
     """Run every step that is not already done, then register, judge, promote and report.
 
-    A preset or --set is written to params.yaml first, so that DVC and the next command see it.
+    A preset, recipe or --set is written to params.yaml first, so that DVC and the next command see it.
     """
-    project, values = _load(preset, set_)
+    project, values = _load(preset, set_, recipe)
     from chromaflow.services.prefect_env import environment_with_server
 
     flow = project.root / "flows" / "retrain.py"
-    arguments = [f"--preset={preset}", *(f"--set={text}" for text in set_ or ())]
+    chosen = [f"--preset={preset}", f"--recipe={recipe}"]
+    arguments = [*chosen, *(f"--set={text}" for text in set_ or ())]
     environment = environment_with_server(project, values)
     os.execve(sys.executable, [sys.executable, str(flow), *arguments], environment)
 
@@ -286,14 +334,16 @@ def doctor(json: JsonOption = False) -> None:
 @app.command("settings", rich_help_panel=SERVICES)
 def show_settings(
     preset: PresetOption = "",
+    recipe: RecipeOption = "",
     set_: SetOption = None,
     json: JsonOption = False,
     presets: Annotated[bool, typer.Option("--presets", help="List the presets instead.")] = False,
+    recipes: Annotated[bool, typer.Option("--recipes", help="List the recipes instead.")] = False,
 ) -> None:
     """Show every setting, its value and what it means."""
-    project, values = _load(preset, set_)
-    if presets:
-        names = settings.preset_names(project)
+    project, values = _load(preset, set_, recipe)
+    if presets or recipes:
+        names = (settings.preset_names if presets else settings.recipe_names)(project)
         _print(names, json, "\n".join(names))
     else:
         _print(values.model_dump(mode="json"), json, settings.render(values).rstrip())

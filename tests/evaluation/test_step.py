@@ -14,7 +14,7 @@ from chromaflow.evaluation.step import evaluate
 from chromaflow.models import build_model
 from chromaflow.models.folder import model_digest, save_model
 from chromaflow.project import Project
-from chromaflow.settings import Evaluation, Settings, Training
+from chromaflow.settings import Evaluation, Model, Settings, Training
 
 SETTINGS = Settings(
     evaluation=Evaluation(size=64, pictures=3),
@@ -26,9 +26,7 @@ SETTINGS = Settings(
 def project(tmp_path) -> Project:
     project = Project(tmp_path)
     torch.manual_seed(0)
-    model = build_model(
-        "efficientnet_lite0", "grid313", width=8, pretrained=False, temperature=0.38, rebalance=0.5
-    )
+    model = build_model(Model(width=0.0625, weights="none"), rebalance=0.5)
     save_model(model, project.candidate)
     project.lab.mkdir(parents=True)
     (project.lab / "statistics.json").write_text(json.dumps({"mean_ab": [3.0, 9.0]}))

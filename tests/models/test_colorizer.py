@@ -1,21 +1,31 @@
+import importlib
+from typing import Any, get_args
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from chromaflow.color.codebook import build_codebook
+from chromaflow.color.codebook import CODEBOOKS, build_codebook
 from chromaflow.errors import ModelError
-from chromaflow.models import Colorizer, build_model, build_network
+from chromaflow.models import NETWORKS, Colorizer, Network, build_network
+from chromaflow.models.base import Hints
+from chromaflow.refine import REFINEMENTS
+from chromaflow.settings.groups import CodebookName, NetworkName, Refinement
 
 
-class Block(nn.Module):
+class Block(Network):
     """Says one bin for each 4×4 block, chosen by the block's lightness."""
 
+    name = "block"
     stride = 4
     multiple = 32
 
-    def forward(self, lightness: Tensor) -> Tensor:
+    def config(self) -> dict[str, Any]:
+        return {"name": self.name}
+
+    def forward(self, lightness: Tensor, guide: Any = None) -> Tensor:
         assert lightness.shape[2] % 32 == lightness.shape[3] % 32 == 0
         bins = nn.functional.avg_pool2d(lightness, 4).round().long()
         return 100 * nn.functional.one_hot(bins[:, 0], 313).movedim(-1, 1).float()
@@ -27,7 +37,7 @@ def model() -> Colorizer:
 
 
 @settings(max_examples=25, deadline=None)
-@given(st.integers(32, 100), st.integers(32, 100))
+@given(st.integers(8, 100), st.integers(8, 100))
 def test_color_comes_at_the_size_of_the_input(model: Colorizer, height: int, width: int) -> None:
     ab = model.predict_ab(torch.full((1, 1, height, width), 40.0))
     center = model.codebook.centers[40]  # type: ignore[index]
@@ -52,7 +62,7 @@ def test_each_output_pixel_is_its_block(model: Colorizer) -> None:
     torch.testing.assert_close(ab, expected)
 
 
-@pytest.mark.parametrize("shape", [(1, 1, 31, 64), (1, 1, 64, 31), (1, 3, 64, 64), (1, 64, 64)])
+@pytest.mark.parametrize("shape", [(1, 3, 64, 64), (1, 64, 64)])
 def test_other_shapes_are_refused(model: Colorizer, shape: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match="lightness must be"):
         model.predict_ab(torch.zeros(shape))
@@ -61,19 +71,26 @@ def test_other_shapes_are_refused(model: Colorizer, shape: tuple[int, ...]) -> N
 def test_unknown_names_are_told() -> None:
     with pytest.raises(ModelError, match="did you mean efficientnet_lite0"):
         build_network("efficientnet", 3)
-    with pytest.raises(ModelError, match="unknown codebook"):
-        build_model(
-            "efficientnet_lite0",
-            "grid31",
-            width=8,
-            pretrained=False,
-            temperature=0.38,
-            rebalance=0.5,
-        )
+    with pytest.raises(ModelError, match="has no size hight; it has backbone"):
+        build_network("efficientnet_lite0", 3, hight=2)
+
+
+def test_settings_name_what_is_registered() -> None:
+    assert sorted(get_args(NetworkName)) == sorted(NETWORKS)
+    assert sorted(get_args(CodebookName)) == sorted(CODEBOOKS)
+    assert sorted(get_args(Refinement)) == sorted(REFINEMENTS)
+    for name in NETWORKS:
+        assert importlib.import_module(f"chromaflow.models.{name}").NETWORK.name == name
+
+
+def test_a_guide_that_the_network_cannot_follow_is_told(model: Colorizer) -> None:
+    hints = Hints(torch.zeros(1, 3, 32, 32), torch.zeros(1, 316))
+    with pytest.raises(ModelError, match="block takes no hints"):
+        model.predict_ab(torch.zeros(1, 1, 32, 32), hints)
 
 
 def test_channels_lie_together_in_memory() -> None:
     torch.manual_seed(0)
-    model = Colorizer(build_network("efficientnet_lite0", 313, width=8), build_codebook("grid313"))
+    model = Colorizer(build_network("efficientnet_lite0", 313, width=0.0625), build_codebook("grid313"))
     logits = model(torch.rand(1, 1, 64, 64) * 100)
     assert logits.is_contiguous(memory_format=torch.channels_last)

