@@ -1,16 +1,22 @@
 """Every command, thin: parse, call, print. Heavy imports wait until a command needs them."""
 
-import dataclasses
 import json as json_module
 import os
 import sys
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from chromaflow import __version__, cli_quarantine, settings
-from chromaflow.errors import UserError, run_told
+from chromaflow import __version__, cli_colorize, cli_experiments, cli_quarantine, settings
+from chromaflow.cli_options import (
+    JsonOption,
+    PresetOption,
+    RecipeOption,
+    SetOption,
+    load,
+    print_result,
+)
+from chromaflow.errors import run_told
 from chromaflow.project import Project
 
 app = typer.Typer(
@@ -23,72 +29,17 @@ app = typer.Typer(
 
 STEPS = "Steps, in their order"
 MAIN = "Main"
+TRIALS = "Trials of recipes"
 SERVICES = "Servers and state"
 
 
 app.add_typer(cli_quarantine.group, rich_help_panel=MAIN)
 
 
-def _complete_preset(incomplete: str) -> list[str]:
-    try:
-        names = settings.preset_names(Project.find())
-    except UserError:
-        return []
-    return [name for name in names if name.startswith(incomplete)]
-
-
-def _complete_recipe(incomplete: str) -> list[str]:
-    try:
-        names = settings.recipe_names(Project.find())
-    except UserError:
-        return []
-    return [name for name in names if name.startswith(incomplete)]
-
-
-PresetOption = Annotated[
-    str,
-    typer.Option(
-        "--preset",
-        metavar="NAME",
-        help="Settings of configs/NAME.yaml instead of params.yaml.",
-        autocompletion=_complete_preset,
-    ),
-]
-RecipeOption = Annotated[
-    str,
-    typer.Option(
-        "--recipe",
-        metavar="NAME",
-        help="Model and training of configs/recipes/NAME.yaml, a published system; "
-        "NAME-laptop is what two cores can train.",
-        autocompletion=_complete_recipe,
-    ),
-]
-SetOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--set", metavar="GROUP.NAME=VALUE", help="Override one setting; may be repeated."
-    ),
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
-
-
-def _load(
-    preset: str, overrides: list[str] | None, recipe: str = ""
-) -> tuple[Project, settings.Settings]:
-    project = Project.find()
-    os.chdir(project.root)
-    return project, settings.load(project, preset, overrides or (), recipe)
-
-
-def _print(result: Any, as_json: bool, line: str) -> None:
-    print(json_module.dumps(result, indent=2, default=str) if as_json else line)
-
-
 @app.command(rich_help_panel=STEPS)
 def ingest(preset: PresetOption = "", set_: SetOption = None, json: JsonOption = False) -> None:
     """Make the raw snapshot data/raw from the source and record it in data.dvc."""
-    project, values = _load(preset, set_)
+    project, values = load(preset, set_)
     from chromaflow import dvc
     from chromaflow.sources.ingest import ingest as step
 
@@ -102,41 +53,41 @@ def ingest(preset: PresetOption = "", set_: SetOption = None, json: JsonOption =
         line += f"\n{result['undecodable']} of them cannot be read; chromaflow validate tells why"
     if result["removed"]:
         line += f"\n{result['removed']} of the last snapshot are no longer there"
-    _print(result, json, line)
+    print_result(result, json, line)
 
 
 @app.command(rich_help_panel=STEPS)
 def validate(preset: PresetOption = "", set_: SetOption = None, json: JsonOption = False) -> None:
     """Judge the manifest with Great Expectations; write splits and quarantine."""
-    project, values = _load(preset, set_)
+    project, values = load(preset, set_)
     from chromaflow.quality.validate import validate as step
 
     result = step(project, values)
     reasons = ", ".join(f"{count} {name}" for name, count in result["reasons"].items())
     line = f"data/validated: {result['accepted']} accepted, {result['quarantined']} in quarantine"
-    _print(result, json, f"{line} ({reasons})" if reasons else line)
+    print_result(result, json, f"{line} ({reasons})" if reasons else line)
 
 
 @app.command(rich_help_panel=STEPS)
 def describe(preset: PresetOption = "", set_: SetOption = None, json: JsonOption = False) -> None:
     """Write the data card and the metadata of the accepted snapshot; tell a lineage server."""
-    project, values = _load(preset, set_)
+    project, values = load(preset, set_)
     from chromaflow.description.step import describe as step
 
     result = step(project, values)
     told = f", told to {values.lineage.url}" if result["sent"] else ""
-    _print(result, json, f"{result['folder']}: snapshot {result['digest'][:12]}{told}")
+    print_result(result, json, f"{result['folder']}: snapshot {result['digest'][:12]}{told}")
 
 
 @app.command(rich_help_panel=STEPS)
 def preprocess(preset: PresetOption = "", set_: SetOption = None, json: JsonOption = False) -> None:
     """Turn the accepted photographs into shards of 8-bit Lab."""
-    project, values = _load(preset, set_)
+    project, values = load(preset, set_)
     from chromaflow.store.write import preprocess as step
 
     result = step(project, values)
     counts = ", ".join(f"{count} {split}" for split, count in result["images"].items())
-    _print(result, json, f"data/lab: {counts}")
+    print_result(result, json, f"data/lab: {counts}")
 
 
 @app.command(rich_help_panel=STEPS)
@@ -147,11 +98,11 @@ def train(
     json: JsonOption = False,
 ) -> None:
     """Train the network on the Lab shards; goes on from the last checkpoint after a kill."""
-    project, values = _load(preset, set_, recipe)
+    project, values = load(preset, set_, recipe)
     from chromaflow.tracking.tracked import train_tracked as step
 
     result = step(project, values)
-    _print(result, json, f"models/candidate: {result['digest']}, {result['steps']} steps")
+    print_result(result, json, f"models/candidate: {result['digest']}, {result['steps']} steps")
 
 
 @app.command(rich_help_panel=STEPS)
@@ -162,11 +113,13 @@ def evaluate(
     json: JsonOption = False,
 ) -> None:
     """Measure the candidate on the held-out split, beside grey and mean color."""
-    project, values = _load(preset, set_, recipe)
+    project, values = load(preset, set_, recipe)
     from chromaflow.evaluation.step import evaluate as step
 
     result = step(project, values)
-    _print(result, json, f"reports/evaluation/metrics.json: {result['images']} held-out images")
+    print_result(
+        result, json, f"reports/evaluation/metrics.json: {result['images']} held-out images"
+    )
 
 
 @app.command(rich_help_panel=STEPS)
@@ -177,12 +130,12 @@ def register(
     json: JsonOption = False,
 ) -> None:
     """Give the candidate a version in the registry; the same weights are never two versions."""
-    project, values = _load(preset, set_, recipe)
+    project, values = load(preset, set_, recipe)
     from chromaflow.tracking.registry import register as step
 
     result = step(project, values)
     state = "registered" if result["created"] else "is registered already"
-    _print(result, json, f"{result['model']} version {result['version']} {state}")
+    print_result(result, json, f"{result['model']} version {result['version']} {state}")
 
 
 @app.command(rich_help_panel=STEPS)
@@ -193,11 +146,11 @@ def promote(
     json: JsonOption = False,
 ) -> None:
     """Make the candidate the champion if the held-out images say so; tell why or why not."""
-    project, values = _load(preset, set_, recipe)
+    project, values = load(preset, set_, recipe)
     from chromaflow.tracking.promotion import promote as step
 
     result = step(project, values)
-    _print(result, json, result["reason"])
+    print_result(result, json, result["reason"])
 
 
 @app.command(rich_help_panel=STEPS)
@@ -208,7 +161,7 @@ def report(
     json: JsonOption = False,
 ) -> None:
     """Write reports/index.html and print its tables."""
-    project, values = _load(preset, set_, recipe)
+    project, values = load(preset, set_, recipe)
     from chromaflow.tracking.report import summarize, write_report
 
     page = write_report(project, values)
@@ -219,14 +172,12 @@ def report(
 
 
 @app.command(rich_help_panel=MAIN)
-def retrain(
-    preset: PresetOption = "", recipe: RecipeOption = "", set_: SetOption = None
-) -> None:
+def retrain(preset: PresetOption = "", recipe: RecipeOption = "", set_: SetOption = None) -> None:
     """Run every step that is not already done, then register, judge, promote and report.
 
-    A preset, recipe or --set is written to params.yaml first, so that DVC and the next command see it.
+    A preset, recipe or --set is written to params.yaml first: DVC and the next command see it.
     """
-    project, values = _load(preset, set_, recipe)
+    project, values = load(preset, set_, recipe)
     from chromaflow.services.prefect_env import environment_with_server
 
     flow = project.root / "flows" / "retrain.py"
@@ -236,53 +187,10 @@ def retrain(
     os.execve(sys.executable, [sys.executable, str(flow), *arguments], environment)
 
 
-@app.command(rich_help_panel=MAIN)
-def colorize(
-    photographs: Annotated[list[Path], typer.Argument(help="Photographs or folders of them.")],
-    output: Annotated[
-        Path, typer.Option("--output", "-o", help="Folder for the colored pictures.")
-    ] = Path("colorized"),
-    model: Annotated[
-        Path | None, typer.Option("--model", help="A model folder instead of the champion.")
-    ] = None,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace pictures beside the photographs, too.")
-    ] = False,
-    preset: PresetOption = "",
-    set_: SetOption = None,
-    json: JsonOption = False,
-) -> None:
-    """Color grey photographs with the champion, at their own size and lightness.
+app.command(rich_help_panel=MAIN)(cli_colorize.colorize)
 
-    Each becomes NAME-color in the output folder. A file that cannot be colored is named at the
-    end, and the rest goes on; the exit code is 1 then.
-    """
-    sources = [path.expanduser().resolve() for path in photographs]
-    target = output.expanduser().resolve()
-    folder = model.expanduser().resolve() if model else None
-    if folder and not (preset or set_):
-        values = settings.Settings()
-    else:
-        project, values = _load(preset, set_)
-    if folder is None:
-        from chromaflow.tracking.registry import champion_folder
-
-        folder = champion_folder(project, values)
-    from chromaflow.colorize import colorize_many
-    from chromaflow.models.folder import load_model
-
-    limit = values.source.max_pixels
-    summary = colorize_many(
-        load_model(folder), sources, target, max_pixels=limit, overwrite=overwrite
-    )
-    line = f"{summary.done} colored, {len(summary.failed)} failed: {target}"
-    if summary.were_colored:
-        line += f"\n{summary.were_colored} had color already and were colored anew"
-    _print(dataclasses.asdict(summary), json, line)
-    for failure in summary.failed:
-        print(f"  {failure['file']}: {failure['reason']}", file=sys.stderr)
-    if summary.failed:
-        raise typer.Exit(1)
+for trial in cli_experiments.COMMANDS:
+    app.command(trial.__name__.replace("_", "-"), rich_help_panel=TRIALS)(trial)
 
 
 @app.command(rich_help_panel=SERVICES)
@@ -290,9 +198,9 @@ def up(preset: PresetOption = "", set_: SetOption = None, json: JsonOption = Fal
     """Start local Prefect and MLflow servers in the background, on loopback."""
     from chromaflow.services.servers import up as start
 
-    started = start(*_load(preset, set_))
+    started = start(*load(preset, set_))
     lines = [f"{server['name']:<8}{server['address']}  {server['state']}" for server in started]
-    _print(started, json, "\n".join(lines))
+    print_result(started, json, "\n".join(lines))
 
 
 @app.command(rich_help_panel=SERVICES)
@@ -302,7 +210,7 @@ def down(json: JsonOption = False) -> None:
 
     stopped = stop(Project.find())
     lines = [f"{server['name']:<8}{server['state']}" for server in stopped]
-    _print(stopped, json, "\n".join(lines) or "no server was running")
+    print_result(stopped, json, "\n".join(lines) or "no server was running")
 
 
 @app.command(rich_help_panel=SERVICES)
@@ -310,7 +218,7 @@ def status(preset: PresetOption = "", set_: SetOption = None, json: JsonOption =
     """Tell what serves, what is stale, what is unfinished and which servers answer."""
     from chromaflow.services import status as module
 
-    result = module.status(*_load(preset, set_))
+    result = module.status(*load(preset, set_))
     if json:
         print(json_module.dumps(result, indent=2, default=str))
     else:
@@ -341,12 +249,12 @@ def show_settings(
     recipes: Annotated[bool, typer.Option("--recipes", help="List the recipes instead.")] = False,
 ) -> None:
     """Show every setting, its value and what it means."""
-    project, values = _load(preset, set_, recipe)
+    project, values = load(preset, set_, recipe)
     if presets or recipes:
         names = (settings.preset_names if presets else settings.recipe_names)(project)
-        _print(names, json, "\n".join(names))
+        print_result(names, json, "\n".join(names))
     else:
-        _print(values.model_dump(mode="json"), json, settings.render(values).rstrip())
+        print_result(values.model_dump(mode="json"), json, settings.render(values).rstrip())
 
 
 def _show_version(wanted: bool) -> None:

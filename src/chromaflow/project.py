@@ -172,3 +172,36 @@ class Project:
     def ledger(self) -> Path:
         """The decisions of promotion, one JSON line each, chained by hash."""
         return self.state / "ledger.jsonl"
+
+    def apart(self, name: str) -> "Project":
+        """The same checkout for a trial, whose model and reports lie apart from the candidate's.
+
+        Args:
+            name: Of the trial, a file name.
+        """
+        return self.beside(self.state / "trials" / name)
+
+    def beside(self, folder: Path) -> "Project":
+        """The same checkout, whose model, its reports and checkpoints lie in another folder."""
+        return _Trial(self.root, folder)
+
+
+@dataclass(frozen=True)
+class _Trial(Project):
+    folder: Path
+
+    @property
+    def candidate(self) -> Path:
+        return self.folder / "model"
+
+    @property
+    def training_report(self) -> Path:
+        return self.folder / "training"
+
+    @property
+    def evaluation(self) -> Path:
+        return self.folder / "evaluation"
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.folder / "checkpoints"

@@ -29,7 +29,15 @@ def _threads(count: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _mean_color(lab: Path) -> tuple[float, float]:
+def mean_color(lab: Path) -> tuple[float, float]:
+    """The mean color of the training split, a and b.
+
+    Args:
+        lab: `data/lab`.
+
+    Raises:
+        DataError: Its statistics are missing or broken.
+    """
     path = lab / "statistics.json"
     try:
         a, b = json.loads(path.read_text(encoding="utf-8"))["mean_ab"]
@@ -43,7 +51,8 @@ def _mean_color(lab: Path) -> tuple[float, float]:
         ) from None
 
 
-def _constant(a: float, b: float) -> Predictor:
+def constant(a: float, b: float) -> Predictor:
+    """The baseline that gives every pixel one color; (0, 0) is grey."""
     return lambda lightness: (
         lightness.new_tensor((a, b))
         .reshape(1, 2, 1, 1)
@@ -95,9 +104,9 @@ def evaluate(
     gpu = settings.training.accelerator != "cpu" and torch.cuda.is_available()
     device = "cuda" if gpu else "cpu"
     test, size = project.lab / "test", settings.evaluation.size
-    mean_color = _constant(*_mean_color(project.lab))
+    baseline = constant(*mean_color(project.lab))
     model = load_model(project.candidate, device=device)
-    systems = {"model": model.predict_ab, "grey": _constant(0, 0), "mean_color": mean_color}
+    systems = {"model": model.predict_ab, "grey": constant(0, 0), "mean_color": baseline}
     with _threads(settings.training.threads):
         measured = measure(systems, test, size, device=device, progress=progress)
         truth = measured.pop("truth")

@@ -1,6 +1,7 @@
 """The training curves as inline SVG: no script, no network, the colors of the page."""
 
 import csv
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -79,4 +80,53 @@ def draw(title: str, points: Sequence[tuple[float, float]]) -> Markup:
         line=line,
         x=x,
         y=y,
+    )
+
+
+_INK = "font-family:sans-serif;font-size:11px;fill:#444"
+_LOG_WIDTH, _LOG_HEIGHT = 560.0, 300.0
+
+
+def draw_log(title: str, points: Sequence[tuple[float, float]], mark: float) -> Markup:
+    """A picture of its own: a line over a logarithmic axis, with one value of it marked.
+
+    Args:
+        title: Of the values.
+        points: (x above 0, value), at least one.
+        mark: The x to mark.
+    """
+    xs, values = zip(*points, strict=True)
+    left, right, top, floor = 50.0, _LOG_WIDTH - 20, 30.0, _LOG_HEIGHT - 30
+    low, high = min(values), max(values)
+    first, last = math.log10(min(xs)), math.log10(max(xs))
+
+    def across(x: float) -> float:
+        return left + (right - left) * (math.log10(x) - first) / (last - first or 1.0)
+
+    def up(value: float) -> float:
+        return floor - (floor - top) * (value - low) / (high - low or 1.0)
+
+    line = " ".join(f"{across(x):.1f},{up(value):.1f}" for x, value in points)
+    ticks = [10.0**power for power in range(math.ceil(first), math.floor(last) + 1)]
+    marks = Markup("").join(
+        Markup('<text x="{:.1f}" y="{}" text-anchor="middle">{}</text>').format(
+            across(tick), floor + 16, f"{tick:g}"
+        )
+        for tick in ticks
+    )
+    return Markup(
+        '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:.0f} {height:.0f}" '
+        'style="{ink}"><rect width="100%" height="100%" fill="#fff"/>'
+        '<text x="{left}" y="18">{title}</text>{marks}'
+        '<path d="M{left},{top}V{floor}H{right}" fill="none" stroke="#999"/>'
+        '<text x="{label}" y="{high_y}" text-anchor="end">{high}</text>'
+        '<text x="{label}" y="{floor}" text-anchor="end">{low}</text>'
+        '<path d="M{mark:.1f},{top}V{floor}" stroke="#c60" stroke-dasharray="4 3"/>'
+        '<text x="{mark:.1f}" y="{mark_y}" text-anchor="middle" fill="#c60">{mark_name}</text>'
+        '<polyline points="{line}" fill="none" stroke="#246" stroke-width="2"/></svg>'
+    ).format(
+        **{"width": _LOG_WIDTH, "height": _LOG_HEIGHT, "ink": _INK, "title": title},
+        **{"marks": marks, "left": left, "right": right, "top": top, "floor": floor},
+        **{"label": left - 6, "high_y": top + 9, "high": _short(high), "low": _short(low)},
+        **{"mark": across(mark), "mark_y": top - 4, "mark_name": _short(mark), "line": line},
     )

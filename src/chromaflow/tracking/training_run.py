@@ -15,6 +15,7 @@ import torch
 from mlflow.client import MlflowClient
 from mlflow.entities import Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
+from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 from PIL import Image
 from torch import Tensor
 
@@ -43,12 +44,14 @@ class TrainingRun:
         loggers: For the trainer.
         callbacks: For the trainer.
         result: The summary of the training, once it came to its end.
+        status: How it ended, where an exception that is no fault ends the block; else empty.
     """
 
     run_id: str = ""
     loggers: list[MetricLogger] = field(default_factory=list)
     callbacks: list[Pictures] = field(default_factory=list)
     result: dict[str, Any] = field(default_factory=dict)
+    status: str = ""
 
     def finish(self, result: Mapping[str, Any]) -> None:
         """Take the summary of a training that came to its end."""
@@ -56,8 +59,16 @@ class TrainingRun:
 
 
 @contextlib.contextmanager
-def training_run(project: Project, settings: Settings) -> Iterator[TrainingRun]:
+def training_run(
+    project: Project, settings: Settings, *, name: str = "", parent: str = ""
+) -> Iterator[TrainingRun]:
     """Open the run of a training, or open it again after a kill, and close it as the block ends.
+
+    Args:
+        project: The checkout.
+        settings: Of the training.
+        name: Of the run; empty names network and codebook.
+        parent: Run id of the run that it belongs to, such as that of a sweep.
 
     The run ends FINISHED where the block handed over a summary, KILLED after an interruption and
     FAILED after an error; a process that was killed leaves it RUNNING, and the next one goes on
@@ -72,7 +83,7 @@ def training_run(project: Project, settings: Settings) -> Iterator[TrainingRun]:
         return
     client = connect(project, settings)
     with told(tracking_uri(project, settings)):
-        run_id = _open(client, project, settings)
+        run_id = _open(client, project, settings, name, parent)
         logger = MetricLogger(client, run_id, _logged_steps(client, run_id))
     pictures = Pictures(_show(client, run_id, logger), settings.runtime.pictures_every)
     run = TrainingRun(run_id, [logger], [pictures])
@@ -90,10 +101,12 @@ def training_run(project: Project, settings: Settings) -> Iterator[TrainingRun]:
     finally:
         logger.close()
         with _warning_only(tracking_uri(project, settings)):
-            _close(client, project, run, status, time.monotonic() - started)
+            _close(client, project, run, run.status or status, time.monotonic() - started)
 
 
-def _open(client: MlflowClient, project: Project, settings: Settings) -> str:
+def _open(
+    client: MlflowClient, project: Project, settings: Settings, name: str, parent: str
+) -> str:
     """The run that a killed training left, or a new one."""
     place = project.checkpoints / fingerprint(project, settings) / _RUN_FILE
     earlier = place.read_text(encoding="utf-8").strip() if place.is_file() else ""
@@ -101,8 +114,9 @@ def _open(client: MlflowClient, project: Project, settings: Settings) -> str:
         return earlier
     facts = lineage.collect(project, settings)
     experiment = experiment_id(client, project, settings)
-    name = f"{settings.model.network} {settings.model.codebook}"
-    run_id = str(client.create_run(experiment, run_name=name, tags=facts.tags).info.run_id)
+    name = name or f"{settings.model.network} {settings.model.codebook}"
+    tags = dict(facts.tags) | ({MLFLOW_PARENT_RUN_ID: parent} if parent else {})
+    run_id = str(client.create_run(experiment, run_name=name, tags=tags).info.run_id)
     files.write_text(place, run_id + "\n")
     parameters = lineage.parameters(settings)
     client.log_batch(run_id, params=[Param(key, value) for key, value in parameters.items()])

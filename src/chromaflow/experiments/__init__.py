@@ -1,0 +1,1 @@
+"""Trials of recipes beside the main job: sanity, learning rate, sweeps, comparisons."""
