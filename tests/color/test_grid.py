@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from scipy.spatial import cKDTree
 from skimage import color, data
 
-from chromaflow.color.codebook import CODEBOOKS, Codebook, build_codebook
 from chromaflow.color.bins import rebalancing_weights, smoothed_prior
+from chromaflow.color.codebook import CODEBOOKS, Codebook, build_codebook
 from chromaflow.color.grid import ALL_BINS, BINS, Grid313, Grid529, soft_table
 from chromaflow.color.stored import ab_histogram, encode_stored
 from chromaflow.errors import ModelError

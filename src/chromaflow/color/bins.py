@@ -123,6 +123,55 @@ def check_numbers(codebook: str, **numbers: float) -> None:
             raise ModelError(f"codebook {codebook}: {name} = {value!r} is no number")
 
 
+def check_positive(codebook: str, **numbers: float) -> None:
+    """Refuse settings that are no finite numbers above 0.
+
+    Raises:
+        ModelError: One is not; by name.
+    """
+    check_numbers(codebook, **numbers)
+    for name, number in numbers.items():
+        if number <= 0:
+            raise ModelError(f"codebook {codebook}: {name} = {number} is not above 0")
+
+
+def check_count(codebook: str, low: int, high: int, **counts: int) -> None:
+    """Refuse settings that are no whole numbers of a range.
+
+    Raises:
+        ModelError: One is not in low..high; by name.
+    """
+    for name, count in counts.items():
+        if isinstance(count, bool) or not isinstance(count, int) or not low <= count <= high:
+            raise ModelError(f"codebook {codebook}: {name} = {count!r} is not in {low}..{high}")
+
+
+def hard_table(nearest: Tensor, bins: int) -> BinTable:
+    """The encoding that gives every integer color to one bin.
+
+    Args:
+        nearest: That bin, int64 (65536,).
+        bins: How many there are.
+    """
+    return BinTable(bins, nearest[:, None], torch.ones(COLORS, 1))
+
+
+def annealed_mean(logits: Tensor, centers: Tensor, temperature: float) -> Tensor:
+    """Mean of the bins, sharpened: softmax(logits / T) · centers, Zhang et al. 2016, Eq. 5.
+
+    Args:
+        logits: (B, bins, h, w).
+        centers: float32 (bins, C).
+        temperature: T: 1 gives the mean, towards 0 the mode.
+
+    Returns:
+        float32 (B, C, h, w), under autocast, too.
+    """
+    with torch.autocast(logits.device.type, enabled=False):
+        shares = torch.softmax(logits.float() / temperature, dim=1)
+        return torch.einsum("bqhw,qc->bchw", shares, centers)
+
+
 class BinnedCodebook(Codebook):
     """A codebook that classifies; one softmax over the bins of each of its groups of channels.
 

@@ -9,12 +9,19 @@ import numpy as np
 import numpy.typing as npt
 
 from chromaflow.color.base import Codebook
+from chromaflow.color.channel50 import Channel50
 from chromaflow.color.grid import Grid313, Grid529
+from chromaflow.color.hue_chroma import HueChroma
+from chromaflow.color.regression import Regression
+from chromaflow.color.som import SelfOrganizingMap
 from chromaflow.errors import ModelError
 
 __all__ = ["CODEBOOKS", "Codebook", "build_codebook", "codebook_settings"]
 
-CODEBOOKS: dict[str, type[Codebook]] = {book.name: book for book in (Grid313, Grid529)}
+CODEBOOKS: dict[str, type[Codebook]] = {
+    book.name: book
+    for book in (Grid313, Grid529, Channel50, HueChroma, SelfOrganizingMap, Regression)
+}
 
 
 def _near(name: str, known: Iterable[str]) -> str:

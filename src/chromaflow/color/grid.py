@@ -8,8 +8,13 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from chromaflow.color.bins import BinnedCodebook, BinTable, check_numbers
-from chromaflow.errors import ModelError
+from chromaflow.color.bins import (
+    BinnedCodebook,
+    BinTable,
+    annealed_mean,
+    check_count,
+    check_positive,
+)
 
 Colors = tuple[tuple[int, int], ...]
 
@@ -86,13 +91,8 @@ class Grid(BinnedCodebook):
         rebalance: float = 0.5,
         histogram: npt.NDArray[np.integer[Any]] | None = None,
     ) -> None:
-        check_numbers(self.name, sigma=sigma, temperature=temperature)
-        if not isinstance(neighbors, int) or not 1 <= neighbors <= len(self.bins):
-            raise ModelError(
-                f"codebook {self.name}: neighbors = {neighbors!r} is not in 1..{len(self.bins)}"
-            )
-        if sigma <= 0 or temperature <= 0:
-            raise ModelError(f"codebook {self.name}: sigma and temperature must be above 0")
+        check_positive(self.name, sigma=sigma, temperature=temperature)
+        check_count(self.name, 1, len(self.bins), neighbors=neighbors)
         table = soft_table(self.bins, neighbors, float(sigma))
         super().__init__([table], rebalance=rebalance, histogram=histogram)
         self.neighbors, self.sigma = neighbors, float(sigma)
@@ -100,7 +100,7 @@ class Grid(BinnedCodebook):
         self.register_buffer("centers", torch.tensor(self.bins, dtype=torch.float32))
 
     def decode(self, logits: Tensor) -> Tensor:
-        """Annealed mean of the bins, Zhang et al. 2016, Eq. 5: softmax(logits / T) · centers.
+        """Annealed mean of the bins.
 
         Args:
             logits: (B, channels, h, w).
@@ -108,9 +108,7 @@ class Grid(BinnedCodebook):
         Returns:
             ab, float32 (B, 2, h, w), CIE units.
         """
-        with torch.autocast(logits.device.type, enabled=False):
-            shares = torch.softmax(logits.float() / self.temperature, dim=1)
-            return torch.einsum("bqhw,qc->bchw", shares, self.centers)
+        return annealed_mean(logits, self.centers, self.temperature)
 
     def config(self) -> dict[str, Any]:
         """Name and settings, fit for JSON and for `build_codebook(**config)`."""
