@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from chromaflow.color.base import Codebook
 from chromaflow.errors import ModelError
 from chromaflow.models.base import Guide, Network
+from chromaflow.refine import refine
 
 
 class Colorizer(nn.Module):
@@ -82,7 +83,7 @@ class Colorizer(nn.Module):
                 *(_fill(part, self.multiple) if part.ndim == 4 else part for part in guide)
             )
         ab = self.color(self(filled, guide))[..., :height, :width].contiguous()
-        return ab
+        return refine(self.refine, lightness, ab)
 
     def color(self, logits: Tensor) -> Tensor:
         """Color of the output of `forward`, at the size of its input.
