@@ -150,3 +150,44 @@ def test_values_that_cannot_be(project, override, told):
     with pytest.raises(SettingsError) as caught:
         settings.load(project, overrides=[override])
     assert told in str(caught.value)
+
+
+class TestLossesFit:
+    """What is minimized, against codebook and network: told when the settings are read."""
+
+    @pytest.mark.parametrize(
+        ("overrides", "told"),
+        [
+            (["model.codebook=regression"], "training.losses names cross_entropy"),
+            (
+                ["model.codebook=regression", "training.losses={l1: 1, kl: 1}"],
+                "training.losses names kl, which needs a codebook of bins, but "
+                "model.codebook = regression",
+            ),
+            (["training.losses={cross_entropy: 1, scene: 0.003}"], "only the network iizuka"),
+            (["training.losses={l1: 1, suggestions: 1}"], "only the network zhang2017"),
+            (["training.losses={adversarial: 1}"], "names adversarial alone"),
+        ],
+    )
+    def test_what_does_not_is_told_with_what_does(self, project, overrides, told):
+        with pytest.raises(SettingsError) as caught:
+            settings.load(project, overrides=overrides)
+        assert told in caught.value.problem
+        assert "set " in caught.value.problem or "name another" in caught.value.problem
+
+    @pytest.mark.parametrize(
+        "overrides",
+        [
+            ["model.codebook=regression", "training.losses={l2: 1}"],
+            ["training.losses={l2: 1, l1: 1, huber: 1, kl: 1}"],
+            ["model.network=iizuka", "training.losses={cross_entropy: 1, scene: 0.003}"],
+            ["training.losses={adversarial: 1, l1: 100, perceptual: 5, colorfulness: 0.5}"],
+        ],
+    )
+    def test_what_does_is_taken(self, project, overrides):
+        assert settings.load(project, overrides=overrides).training.losses
+
+    def test_a_loss_that_is_not_known_is_told_with_the_near_ones(self, project):
+        told = "training.losses = 'adverserial' is not known; did you mean adversarial"
+        with pytest.raises(SettingsError, match=told):
+            settings.load(project, overrides=["training.losses={adverserial: 1, l1: 1}"])

@@ -352,7 +352,6 @@ def test_two_processes_share_the_crops(project: Project, small: Settings) -> Non
     [
         ({"crop": 48}, "multiple of 32"),
         ({"crop": 96}, "shorter side of 64"),
-        ({"loss": "cross_entrpy"}, "did you mean cross_entropy"),
     ],
 )
 def test_settings_that_cannot_be(

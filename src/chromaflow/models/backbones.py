@@ -4,6 +4,7 @@ timm itself is imported where it is needed: the default network does without.
 """
 
 import contextlib
+import itertools
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -28,22 +29,30 @@ class TimmBackbone(nn.Module):
 
     Args:
         backbone: Its name in timm, such as vgg16 or convnext_tiny.
+        levels: How many strides to give, the finest first; None: all.
 
     Attributes:
         channels: Of the features at each of `strides`.
-        strides: Sides of their pixels, in pixels of the image.
+        strides: Sides of their pixels, in pixels of the image, each twice the one before.
 
     Raises:
-        ModelError: timm knows no such network, or gives no features of it.
+        ModelError: timm knows no such network, or gives no such features of it.
     """
 
-    def __init__(self, backbone: str, **weights: Any) -> None:
+    def __init__(self, backbone: str, levels: int | None = None, **weights: Any) -> None:
         super().__init__()
         self.backbone = backbone
-        self.body = _create(backbone, features_only=True, **weights)
+        wanted = {} if levels is None else {"out_indices": tuple(range(levels))}
+        self.body = _create(backbone, features_only=True, **wanted, **weights)
         features: Any = self.body.feature_info
         self.channels = tuple(features.channels())
-        self.strides = tuple(features.reduction())
+        self.strides: tuple[int, ...] = tuple(features.reduction())
+        if any(after != 2 * before for before, after in itertools.pairwise(self.strides)):
+            raise ModelError(
+                f"the backbone {backbone} gives features at strides {self.strides}, "
+                "each of which must be twice the one before",
+                f"set model.backbone to a convolutional one, such as vgg16 or {lite.NAME}",
+            )
         _register_normalization(self, backbone)
 
     def forward(self, lightness: Tensor) -> list[Tensor]:
@@ -53,6 +62,54 @@ class TimmBackbone(nn.Module):
         """
         features: list[Tensor] = self.body(_as_rgb(self, lightness))
         return features
+
+    def config(self) -> dict[str, Any]:
+        """Name and form, fit for JSON."""
+        return {"backbone": self.backbone, "folded": False}
+
+
+class VggMaps(nn.Module):
+    """Every map of a VGG network on grey images: what each of its activations gives.
+
+    The fully connected layers come last, as convolutions over the image, padded to keep its size:
+    Larsson et al., "Learning Representations for Automatic Colorization", ECCV 2016.
+
+    Args:
+        backbone: Its name in timm: vgg16, vgg16_bn and their like.
+
+    Attributes:
+        channels: Of each map, from the first convolution on.
+        strides: Sides of their pixels, in pixels of the image.
+    """
+
+    def __init__(self, backbone: str, **weights: Any) -> None:
+        super().__init__()
+        self.backbone = backbone
+        body: Any = _create(backbone, num_classes=0, **weights)
+        top = body.pre_logits
+        top.fc1.padding = tuple(side // 2 for side in top.fc1.kernel_size)
+        self.body = body
+        self.layers: list[nn.Module] = [*body.features, top.fc1, top.act1, top.fc2, top.act2]
+        channels, strides, stride = list[int](), list[int](), 1
+        for layer in self.layers:
+            stride *= 2 if isinstance(layer, nn.MaxPool2d) else 1
+            if isinstance(layer, nn.Conv2d):
+                channels.append(layer.out_channels)
+                strides.append(stride)
+        self.channels, self.strides = tuple(channels), tuple(strides)
+        _register_normalization(self, backbone)
+
+    def forward(self, lightness: Tensor) -> list[Tensor]:
+        """Maps of lightness (B, 1, H, W), 0..100, in the order of the layers.
+
+        H and W are multiples of 32.
+        """
+        x, maps = _as_rgb(self, lightness), []
+        for layer in self.layers:
+            x = layer(x)
+            if isinstance(layer, nn.ReLU):
+                maps.append(x)
+        return maps
 
     def config(self) -> dict[str, Any]:
         """Name and form, fit for JSON."""
@@ -89,7 +146,7 @@ class TimmClassifier(nn.Module):
         return {"backbone": self.backbone, "folded": False}
 
 
-Backbone = TimmBackbone | LiteEncoder
+Backbone = TimmBackbone | VggMaps | LiteEncoder
 Classifier = TimmClassifier | LiteClassifier
 
 
@@ -104,7 +161,7 @@ def _create(backbone: str, **settings: Any) -> nn.Module:
         )
     try:
         network: nn.Module = timm.create_model(backbone, **settings)
-    except (RuntimeError, AttributeError, KeyError, TypeError, AssertionError) as error:
+    except (RuntimeError, AttributeError, LookupError, TypeError, AssertionError) as error:
         first = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ModelError(
             f"the backbone {backbone} cannot be built: {first}",
@@ -188,14 +245,23 @@ def _lite_tensors(weights: str) -> list[Tensor] | None:
     return [tensors[name] for name in names if name in tensors and "num_batches" not in name]
 
 
-def _build_lite(kind: type[LiteEncoder], weights: str, folded: bool | None) -> LiteEncoder:
-    encoder = kind(folded=weights != NONE if folded is None else folded)
+def _build_lite(
+    kind: type[LiteEncoder], weights: str, folded: bool | None, **sizes: int
+) -> LiteEncoder:
+    encoder = kind(folded=weights != NONE if folded is None else folded, **sizes)
     if weights != NONE:
         load_published(encoder, _lite_tensors(weights))
     return encoder
 
 
-def build_backbone(name: str, weights: str = NONE, *, folded: bool | None = None) -> Backbone:
+def build_backbone(
+    name: str,
+    weights: str = NONE,
+    *,
+    folded: bool | None = None,
+    levels: int | None = None,
+    every_map: bool = False,
+) -> Backbone:
     """A network that gives features at several strides.
 
     Args:
@@ -203,13 +269,42 @@ def build_backbone(name: str, weights: str = NONE, *, folded: bool | None = None
         weights: "published": from the hub, those of tf_efficientnet_lite0 from its package;
             "none": drawn anew; or a safetensors file in timm's terms.
         folded: Of `LiteEncoder`; by default where it has published weights.
+        levels: How many strides to give, the finest first; it ends with the last of them. None:
+            all.
+        every_map: Of a VGG network all maps, also those within a stride.
 
     Raises:
         ModelError: An unknown name, or weights that cannot be had, with the ways out.
     """
     if name == lite.NAME:
-        return _build_lite(LiteEncoder, weights, folded)
-    return TimmBackbone(name, **_weights_of(name, weights))
+        sizes = {} if levels is None else {"levels": levels}
+        return _build_lite(LiteEncoder, weights, folded, **sizes)
+    if every_map and name.startswith("vgg"):
+        return VggMaps(name, **_weights_of(name, weights))
+    return TimmBackbone(name, levels, **_weights_of(name, weights))
+
+
+def build_color_backbone(name: str, weights: str = NONE) -> TimmBackbone:
+    """A network that gives features of pictures in color.
+
+    Args:
+        name: In timm.
+        weights: As of `build_backbone`.
+
+    Returns:
+        It takes red, green and blue, (B, 3, H, W), 0..100, in the place of lightness.
+
+    Raises:
+        ModelError: As of `build_backbone`.
+    """
+    if (name, weights) != (lite.NAME, PUBLISHED):
+        return TimmBackbone(name, **_weights_of(name, weights))
+    backbone = TimmBackbone(name, **_weights_of(name, NONE))
+    state = backbone.body.state_dict()
+    # The package's come in timm's order, those of the classifier last.
+    names = [name for name in state if "num_batches" not in name]
+    backbone.body.load_state_dict(state | dict(zip(names, lite.read_package(), strict=False)))
+    return backbone
 
 
 def build_classifier(name: str, weights: str = NONE, *, folded: bool | None = None) -> Classifier:

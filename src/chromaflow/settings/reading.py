@@ -31,6 +31,9 @@ def _near_choices(error: Mapping[str, Any]) -> str:
 
 def _describe(error: Mapping[str, Any]) -> str:
     location = list(error["loc"])
+    if location[-1:] == ["[key]"]:
+        # What pydantic says of a name in a mapping; `input` is the name.
+        location = location[:-2]
     name = ".".join(str(part) for part in location)
     if error["type"] == "extra_forbidden":
         keys = _known_keys(location[:-1])

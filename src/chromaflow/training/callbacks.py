@@ -40,7 +40,8 @@ class Curves(Callback):
     """The history of the training: a row every ten steps and one a validation.
 
     It travels in the checkpoint, so that a resumed training ends with the same rows. The loggers
-    get the rows as they come, and the speed beside them.
+    get the rows as they come, and beside them the speed and, where the loss has parts, each of
+    them, `train_` before its name, unweighted.
 
     Attributes:
         rows: In the order of steps; a step, `train_loss` as the mean since the last row and
@@ -58,18 +59,19 @@ class Curves(Callback):
 
     def __init__(self) -> None:
         self.rows: list[dict[str, float]] = []
-        self._sum, self._batches = 0.0, 0
+        self._sums: dict[str, float] = {}
+        self._batches = 0
         self._rate = self._since = 0.0
         self._images = 0
 
     def state_dict(self) -> dict[str, Any]:
         """The history, and the sums of the row that is not complete."""
-        return {"rows": self.rows, "sum": self._sum, "batches": self._batches}
+        return {"rows": self.rows, "sums": self._sums, "batches": self._batches}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on from the history of a checkpoint."""
         self.rows = list(state_dict["rows"])
-        self._sum, self._batches = state_dict["sum"], state_dict["batches"]
+        self._sums, self._batches = dict(state_dict["sums"]), state_dict["batches"]
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Start the clock."""
@@ -91,19 +93,22 @@ class Curves(Callback):
         batch_idx: int,
     ) -> None:
         """Add the loss up; write a row where one is due."""
-        self._sum += float(outputs["loss"].detach()) * trainer.accumulate_grad_batches
+        loss = outputs["loss"].detach() * trainer.accumulate_grad_batches
+        for name, value in {**outputs, "loss": loss}.items():
+            self._sums[name] = self._sums.get(name, 0.0) + float(value)
         self._batches += 1
         self._images += len(batch.ids) * trainer.world_size
         step = trainer.global_step
         last = step == trainer.max_steps
         if not _stepped(trainer, batch_idx) or (step % _STEPS_A_ROW and not last):
             return
-        row = {
-            "train_loss": self._sum / self._batches,
-            "learning_rate": self._rate,
-        }
-        self._sum, self._batches = 0.0, 0
-        self._add(trainer, row, images_per_second=self._images / (time.monotonic() - self._since))
+        means = {f"train_{name}": total / self._batches for name, total in self._sums.items()}
+        row = {"train_loss": means.pop("train_loss"), "learning_rate": self._rate}
+        speed = self._images / (time.monotonic() - self._since)
+        # The only part is the loss itself.
+        parts = means if len(means) > 1 else {}
+        self._sums, self._batches = {}, 0
+        self._add(trainer, row, images_per_second=speed, **parts)
         self._since, self._images = time.monotonic(), 0
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -112,10 +117,10 @@ class Curves(Callback):
         self._add(trainer, {name: float(trainer.callback_metrics[name]) for name in names})
         self._since, self._images = time.monotonic(), 0
 
-    def _add(self, trainer: pl.Trainer, row: dict[str, float], **unsteady: float) -> None:
+    def _add(self, trainer: pl.Trainer, row: dict[str, float], **beside: float) -> None:
         self.rows.append({"step": trainer.global_step, **row})
         for logger in trainer.loggers:
-            logger.log_metrics({**row, **unsteady}, step=trainer.global_step)
+            logger.log_metrics({**row, **beside}, step=trainer.global_step)
 
     def last(self, column: str) -> float | None:
         """The last value of a column; None where it has none."""

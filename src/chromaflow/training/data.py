@@ -22,7 +22,7 @@ from chromaflow.errors import SettingsError
 from chromaflow.project import Project
 from chromaflow.settings import Settings, Training
 from chromaflow.store.mirror import Mirror
-from chromaflow.store.read import INDEX, LabItem, LabShards, is_empty
+from chromaflow.store.read import INDEX, LabItem, LabShards, is_empty, read_labels
 from chromaflow.training.augment import source_side, warp_stored
 
 # More would tell little and cost much; they are taken evenly over the split.
@@ -32,17 +32,22 @@ Pixels = npt.NDArray[np.uint8]
 
 
 class Item(NamedTuple):
-    """Stored Lab pixels of one image, uint8 (H, W, 3), its id, and (zoom, shear) still to apply."""
+    """Stored Lab pixels of one image, uint8 (H, W, 3), its id, and (zoom, shear) still to apply.
+
+    `scene` is its label, −1 where it has none; None where nobody looks at it.
+    """
 
     pixels: Pixels
     id: str
     amounts: tuple[float, float] | None = None
+    scene: int | None = None
 
 
 class Batch(NamedTuple):
     """Stored Lab pixels, uint8 (B, H, W, 3), the ids of their images, and (B, 2) still to apply.
 
-    `scenes` are labels of the images, int64 (B,), −1 where there is none; None where none has one.
+    `scenes` are labels of the images, int64 (B,), −1 where there is none; None where nobody looks
+    at them.
     """
 
     pixels: Tensor
@@ -104,9 +109,10 @@ class Order:
 class _Images:
     """The shards of a split, opened in each process at first use."""
 
-    def __init__(self, folder: Path, mirror: Mirror | None) -> None:
+    def __init__(self, folder: Path, mirror: Mirror | None, *, labeled: bool) -> None:
         self._shards = LabShards(folder, mirror)
         self.images, self.sizes = len(self._shards), self._shards.sizes
+        self._scenes = read_labels(folder).numbers if labeled else None
         self._ahead: ThreadPoolExecutor | None = None
 
     def __getstate__(self) -> dict[str, Any]:
@@ -114,6 +120,10 @@ class _Images:
 
     def __getitem__(self, index: int) -> LabItem:
         return self._shards[index]
+
+    def scene(self, index: int) -> int | None:
+        """Label of an image; None where they are not read."""
+        return None if self._scenes is None else int(self._scenes[index])
 
     def fetch_ahead(self, shards: list[int]) -> None:
         """Bring shards into the cache meanwhile; what fails is told when it is read."""
@@ -130,7 +140,7 @@ class Crops(Dataset[Item]):
 
     Args:
         folder: `data/lab/train`.
-        training: Its `crop`, `zoom`, `shear` and `shuffle_shards` count.
+        training: Its `crop`, `mirror`, `zoom`, `shear` and `shuffle_shards` count.
         seed: Decides order, places, mirroring, zoom and shear.
         mirror: Where shards come from that the folder lacks.
 
@@ -142,10 +152,11 @@ class Crops(Dataset[Item]):
     def __init__(
         self, folder: Path, training: Training, seed: int, mirror: Mirror | None = None
     ) -> None:
-        self._images = _Images(folder, mirror)
+        self._images = _Images(folder, mirror, labeled="scene" in training.losses)
         self.images = self._images.images
         self._order = Order(self._images.sizes, training.shuffle_shards, seed)
         self._seed, self._zoom, self._shear = seed, training.zoom, training.shear
+        self._mirror_crops = training.mirror
         self._mirrored, self._following = mirror is not None, list[int]()
         side = min(self._images[0]["lab"].shape[:2])
         if side < training.crop:
@@ -158,7 +169,8 @@ class Crops(Dataset[Item]):
 
     def __getitem__(self, number: int) -> Item:
         """Crop `number` of the training."""
-        item = self._images[self._order.image(number)]
+        place = self._order.image(number)
+        item = self._images[place]
         if self._mirrored and (shards := self._order.shards_after(number)) != self._following:
             self._following = shards
             self._images.fetch_ahead(shards)
@@ -167,7 +179,9 @@ class Crops(Dataset[Item]):
         top = int(rng.integers(height - self._side + 1))
         left = int(rng.integers(width - self._side + 1))
         pixels = item["lab"][top : top + self._side, left : left + self._side]
-        return Item(pixels[:, ::-1] if rng.integers(2) else pixels, item["id"], self._draw(number))
+        mirrored = self._mirror_crops and rng.integers(2)
+        pixels = pixels[:, ::-1] if mirrored else pixels
+        return Item(pixels, item["id"], self._draw(number), self._images.scene(place))
 
     def _draw(self, number: int) -> tuple[float, float] | None:
         if not self._zoom and not self._shear:
@@ -183,15 +197,21 @@ class Squares(Dataset[Item]):
         folder: `data/lab/<split>`.
         most: How many images at most.
         mirror: Where shards come from that the folder lacks.
+        labeled: Give their labels, too.
 
     Raises:
         DataError: There are no such shards.
     """
 
     def __init__(
-        self, folder: Path, most: int = _VALIDATION_IMAGES, mirror: Mirror | None = None
+        self,
+        folder: Path,
+        most: int = _VALIDATION_IMAGES,
+        mirror: Mirror | None = None,
+        *,
+        labeled: bool = False,
     ) -> None:
-        self._images = _Images(folder, mirror)
+        self._images = _Images(folder, mirror, labeled=labeled)
         self.images = self._images.images
         count = min(most, self.images)
         self._indices = [i * self.images // count for i in range(count)]
@@ -203,10 +223,12 @@ class Squares(Dataset[Item]):
 
     def __getitem__(self, place: int) -> Item:
         """Square `place`: uint8 (side, side, 3), the side a multiple of 32; and its image's id."""
-        item = self._images[self._indices[place]]
+        index = self._indices[place]
+        item = self._images[index]
         height, width = item["lab"].shape[:2]
         top, left = (height - self._side) // 2, (width - self._side) // 2
-        return Item(item["lab"][top : top + self._side, left : left + self._side], item["id"])
+        pixels = item["lab"][top : top + self._side, left : left + self._side]
+        return Item(pixels, item["id"], scene=self._images.scene(index))
 
 
 class Numbers(Sampler[list[int]]):
@@ -237,9 +259,10 @@ class Numbers(Sampler[list[int]]):
 
 def collate(items: list[Item]) -> Batch:
     """Stack images of one size."""
-    pixels, ids, amounts = zip(*items, strict=True)
+    pixels, ids, amounts, scenes = zip(*items, strict=True)
     drawn = None if amounts[0] is None else torch.tensor(amounts)
-    return Batch(torch.from_numpy(np.stack(pixels)), list(ids), drawn)
+    labels = None if scenes[0] is None else torch.tensor(scenes)
+    return Batch(torch.from_numpy(np.stack(pixels)), list(ids), drawn, labels)
 
 
 def _leave_interrupts_to_the_trainer(_: int) -> None:
@@ -268,7 +291,8 @@ class LabData(pl.LightningDataModule):
         self.crops = Crops(project.lab / "train", training, settings.seed, mirror)
         validation = project.lab / "validation"
         held_out = (validation / INDEX).is_file() and not is_empty(validation)
-        self.squares = Squares(validation, mirror=mirror) if held_out else None
+        labeled = "scene" in training.losses
+        self.squares = Squares(validation, mirror=mirror, labeled=labeled) if held_out else None
         self.images = {
             "train": self.crops.images,
             "validation": self.squares.images if self.squares else 0,

@@ -2,7 +2,9 @@
 
 from torch import Tensor
 
-from chromaflow.models.base import Guide, Network
+from chromaflow.models.base import Guide, Hints, Network
+from chromaflow.training.hints import draw_hints
+from chromaflow.training.references import draw_reference
 
 
 def draw_guide(network: Network, lightness: Tensor, true_ab: Tensor) -> Guide | None:
@@ -16,7 +18,8 @@ def draw_guide(network: Network, lightness: Tensor, true_ab: Tensor) -> Guide | 
     Returns:
         None for a network that is not guided.
     """
-    del lightness, true_ab
     if network.guide is None:
         return None
-    raise NotImplementedError(network.guide)
+    if network.guide is Hints:
+        return draw_hints(lightness, true_ab)
+    return draw_reference(lightness, true_ab)

@@ -88,26 +88,41 @@ class ColorizerTraining(pl.LightningModule):
         outputs = model.network.outputs(lightness, guide)
         return Step(model, outputs, lightness, ab, batch.scenes)
 
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """The loss of a batch.
+    def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
+        """The loss of a batch, and its parts by name; a discriminator learns from it first.
 
         Raises:
-            TrainingStoppedError: It is not a finite number.
+            TrainingStoppedError: One is not a finite number.
         """
         self._seed_step(batch_idx)
         if self._backbone is not None:
             # At rest it keeps the statistics of its normalization, too.
             self._backbone.train(backbone_learns(self.global_step, self._training))
-        loss: Tensor = self.losses(self._look(self.model, batch))["loss"]
-        if not math.isfinite(float(loss.detach())):
-            ids = ", ".join(batch.ids[:5]) + (" …" if len(batch.ids) > 5 else "")
-            raise TrainingStoppedError(
-                f"the loss of step {self.global_step + 1} is {float(loss.detach())}, "
-                f"on images {ids}.",
-                f"lower training.learning_rate ({self._training.learning_rate:g}) or training.clip "
-                f"({self._training.clip:g}), and run chromaflow train again",
-            )
-        return loss
+        step = self._look(self.model, batch)
+        values: dict[str, Tensor] = {}
+        if (adversary := self.losses.adversary) is not None:
+            part = batch_idx % self._training.accumulate
+            values["discriminator"] = adversary.learn(step, self.global_step, part)
+        values |= self.losses(step)
+        self._check_finite(values, batch)
+        return {name: value if name == "loss" else value.detach() for name, value in values.items()}
+
+    def _check_finite(self, values: dict[str, Tensor], batch: Batch) -> None:
+        numbers = torch.stack([value.detach() for value in values.values()]).tolist()
+        named = zip(values, numbers, strict=True)
+        told = [f"{name} is {number}" for name, number in named if not math.isfinite(number)]
+        if not told:
+            return
+        ids = ", ".join(batch.ids[:5]) + (" …" if len(batch.ids) > 5 else "")
+        training = self._training
+        rates = {"learning_rate": training.learning_rate}
+        if self.losses.adversary is not None:
+            rates["discriminator_rate"] = training.discriminator_rate
+        lower = ", ".join(f"training.{name} ({value:g})" for name, value in rates.items())
+        raise TrainingStoppedError(
+            f"in step {self.global_step + 1} {', '.join(told)}, on images {ids}.",
+            f"lower {lower} or training.clip ({training.clip:g}), and run chromaflow train again",
+        )
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
         """Step, and average the weights."""
@@ -119,11 +134,27 @@ class ColorizerTraining(pl.LightningModule):
         self._seed_step(batch_idx)
         step = self._look(self.averaged, batch)
         values = {
-            "validation_loss": self.losses(step)["loss"],
+            "validation_loss": self.losses(step, of_fit=True)["loss"],
             "validation_ab_error": torch.hypot(*(step.full_ab - step.true_ab).unbind(1)).mean(),
             "validation_colorfulness": colorfulness(step.rgb).mean(),
         }
         self.log_dict(values, batch_size=len(batch.ids), sync_dist=True, logger=False)
+
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:  # noqa: ARG002
+        """Let a backbone at rest count neither in the clipping nor in the optimizer's moments."""
+        if self._backbone is not None and not backbone_learns(self.global_step, self._training):
+            for parameter in self._backbone.parameters():
+                parameter.grad = None
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep the state of the discriminator's optimizer."""
+        if self.losses.adversary is not None:
+            checkpoint["adversary"] = self.losses.adversary.optimizer_state()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take it up again."""
+        if self.losses.adversary is not None:
+            self.losses.adversary.load_optimizer_state(checkpoint["adversary"])
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """Optimizer and schedule of the settings, the pretrained backbone at its own rate."""

@@ -18,11 +18,11 @@ def rate_at(step: int, training: Training) -> float:
     """The learning rate over its peak.
 
     one_cycle is a straight rise, then half a cosine down to zero; constant a rise and a level;
-    drops the same with a tenth of the rate after each of `drops`.
+    drops the same, times `drop_factor` after each of `drops`.
 
     Args:
         step: Optimizer steps taken.
-        training: Its `steps`, `schedule`, `warmup` and `drops` count.
+        training: Its `steps`, `schedule`, `warmup`, `drops` and `drop_factor` count.
     """
     steps, rise = training.steps, training.warmup * training.steps
     if step < rise:
@@ -30,7 +30,7 @@ def rate_at(step: int, training: Training) -> float:
     if training.schedule == "one_cycle":
         return 0.5 * (1 + math.cos(math.pi * (step - rise) / (steps - rise)))
     if training.schedule == "drops":
-        return float(0.1 ** sum(step >= drop * steps for drop in training.drops))
+        return float(training.drop_factor ** sum(step >= drop * steps for drop in training.drops))
     return 1.0
 
 
@@ -76,6 +76,8 @@ def build_optimizer(
     decay = training.weight_decay
     if training.optimizer == "sgd":
         return torch.optim.SGD(parameters, rate, momentum=first, weight_decay=decay, fused=fused)
+    if training.optimizer == "adadelta":
+        return torch.optim.Adadelta(parameters, rate, rho=first, weight_decay=decay)
     kind = torch.optim.AdamW if training.optimizer == "adamw" else torch.optim.Adam
     return kind(parameters, rate, betas=(first, second), weight_decay=decay, fused=fused)
 

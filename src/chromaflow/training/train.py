@@ -19,14 +19,14 @@ from chromaflow.models.backbones import NONE
 from chromaflow.models.folder import model_digest, save_model
 from chromaflow.project import Project
 from chromaflow.settings import Settings
-from chromaflow.store.read import INDEX
+from chromaflow.store.read import INDEX, LABELS, read_labels
 from chromaflow.training import finished
 from chromaflow.training.callbacks import Bar, Checkpoints, Curves
 from chromaflow.training.checkpoint import disk_error, readable
 from chromaflow.training.data import LabData
 from chromaflow.training.module import ColorizerTraining
 from chromaflow.training.optimizers import initialize
-from chromaflow.training.trainer import build_trainer, quiet_and_deterministic
+from chromaflow.training.trainer import build_trainer, memory_told, quiet_and_deterministic
 
 _CODE = ("color", "models", "training")
 
@@ -34,8 +34,9 @@ _CODE = ("color", "models", "training")
 def fingerprint(project: Project, settings: Settings) -> str:
     """What decides the weights, in 64 hexadecimal digits: a checkpoint of another is never used.
 
-    The settings of model and training, the seed, the shards, the code, and torch's version. The
-    shards are known by their index, whose names of chunks are digests of what they hold.
+    The settings of model and training, the seed, the shards, the code, and torch's version; and the
+    labels where the loss "scene" looks at them. The shards are known by their index, whose names of
+    chunks are digests of what they hold.
 
     Raises:
         DataError: `data/lab` is missing or not complete.
@@ -50,9 +51,10 @@ def fingerprint(project: Project, settings: Settings) -> str:
     digest.update(json.dumps(decisive, sort_keys=True).encode())
     package = Path(chromaflow.__file__).parent
     code = [path for folder in _CODE for path in sorted((package / folder).rglob("*.py"))]
-    shards = [project.lab / split / INDEX for split in ("train", "validation")]
-    needed = [shards[0], _histogram_file(project)]
-    for path in (*code, *needed, *filter(Path.is_file, shards[1:])):
+    read = (INDEX, LABELS) if "scene" in settings.training.losses else (INDEX,)
+    needed = [_histogram_file(project), *(project.lab / "train" / name for name in read)]
+    others = (project.lab / "validation" / name for name in read)
+    for path in (*code, *needed, *filter(Path.is_file, others)):
         try:
             digest.update(f"{path.name} {files.sha256_of(path)}\n".encode())
         except OSError as error:
@@ -72,7 +74,13 @@ def _build(project: Project, settings: Settings) -> Colorizer:
         histogram = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
         raise DataError(f"{path} cannot be read: {error}", "run chromaflow preprocess") from None
-    model = build_model(settings.model, rebalance=settings.training.rebalance, histogram=histogram)
+    labeled = "scene" in settings.training.losses
+    model = build_model(
+        settings.model,
+        rebalance=settings.training.rebalance,
+        histogram=histogram,
+        scenes=len(read_labels(project.lab / "train").names) if labeled else 0,
+    )
     initialize(model.network, settings.training.initialization)
     return model
 
@@ -107,7 +115,8 @@ def train(
         ModelError: Network, codebook or published weights that cannot be.
         SettingsError: A loss that does not fit the codebook, a crop that the images or the network
             do not allow, a GPU that is not there.
-        TrainingStoppedError: The loss is no longer a number, or a signal asked to stop.
+        TrainingStoppedError: The loss is no longer a number, the memory is spent, or a signal
+            asked to stop.
         UserError: The disk is full.
     """
     mark = fingerprint(project, settings)
@@ -132,7 +141,8 @@ def train(
         own = [curves, checkpoints, Bar(), *_patience(training.patience if validates else 0)]
         trainer = build_trainer(training, loggers, [*own, *callbacks], validates=validates)
         resumed = checkpoints.path if readable(checkpoints.path) else None
-        trainer.fit(module, datamodule=data, ckpt_path=resumed, weights_only=True)
+        with memory_told(settings):
+            trainer.fit(module, datamodule=data, ckpt_path=resumed, weights_only=True)
     summary: dict[str, Any] = {
         "steps": trainer.global_step,
         "stopped_early": trainer.global_step < training.steps,

@@ -11,10 +11,12 @@ import torch
 from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.loggers import Logger
 
-from chromaflow.errors import SettingsError
-from chromaflow.settings import Training
+from chromaflow.errors import SettingsError, TrainingStoppedError
+from chromaflow.settings import Settings, Training
 from chromaflow.training.checkpoint import AtomicCheckpoints
 
+# What torch says where the CPU's memory is spent, by operating system.
+_NO_MEMORY = ("can't allocate memory", "not enough memory", "cannot allocate memory")
 _LIBRARIES = ("pytorch_lightning", "lightning_fabric", "lightning.pytorch")
 
 
@@ -45,6 +47,33 @@ def quiet_and_deterministic(threads: int) -> Iterator[None]:
         torch.set_deterministic_debug_mode(mode)
         for name, level in levels.items():
             logging.getLogger(name).setLevel(level)
+
+
+@contextlib.contextmanager
+def memory_told(settings: Settings) -> Iterator[None]:
+    """Tell what helps where the memory of GPU or CPU is spent; other errors pass.
+
+    Args:
+        settings: Its `model` and `training` decide how much is needed.
+
+    Raises:
+        TrainingStoppedError: In the place of an error of memory.
+    """
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        spent = isinstance(error, torch.OutOfMemoryError | MemoryError)
+        if not spent and not any(words in str(error).lower() for words in _NO_MEMORY):
+            raise
+        training = settings.training
+        told = str(error).partition("\n")[0].rpartition("DefaultCPUAllocator: ")[2]
+        told = ". ".join(told.split(". ")[:2]).rstrip(".") or "out of memory"
+        raise TrainingStoppedError(
+            f"the training needs more memory than there is: {told}. The last checkpoint is kept.",
+            f"lower training.batch ({training.batch}; training.accumulate takes a larger one in "
+            f"parts), training.crop ({training.crop}) or model.width ({settings.model.width:g}), "
+            "and run chromaflow train again",
+        ) from None
 
 
 def build_trainer(

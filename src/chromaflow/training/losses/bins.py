@@ -1,5 +1,7 @@
 """Losses of classification, on every codebook of bins."""
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor
 
@@ -27,15 +29,19 @@ def softened_cross_entropy(logits: Tensor, target: SoftBins, first: int) -> Tens
     return torch.logsumexp(logits, dim=1) - chosen
 
 
-def _targets(step: Step, name: str) -> tuple[SoftBins, ...]:
-    targets = step.model.codebook.encode(step.target_ab)
+def _groups(step: Step, loss: str) -> Iterator[tuple[Tensor, SoftBins]]:
+    """Cross-entropy (B, h, w) and target of each group of bins."""
+    codebook = step.model.codebook
+    targets = codebook.encode(step.target_ab)
     if not isinstance(targets, tuple):
         raise SettingsError(
-            f"the loss {name} needs a codebook of bins, such as grid313, not "
-            f"{step.model.codebook.name}.",
+            f"the loss {loss} needs a codebook of bins, such as grid313, not {codebook.name}.",
             "set model.codebook or training.losses",
         )
-    return targets
+    first = 0
+    for logits, target in zip(codebook.split(step.logits), targets, strict=True):  # type: ignore[operator]
+        yield softened_cross_entropy(logits, target, first), target
+        first += logits.shape[1]
 
 
 def cross_entropy(step: Step) -> Tensor:
@@ -50,9 +56,25 @@ def cross_entropy(step: Step) -> Tensor:
     Raises:
         SettingsError: The codebook does not encode to bins.
     """
-    total, first = step.logits.new_zeros((), dtype=torch.float32), 0
-    targets = _targets(step, "cross_entropy")
-    for logits, target in zip(step.model.codebook.split(step.logits), targets, strict=True):  # type: ignore[operator]
-        total = total + (softened_cross_entropy(logits, target, first) * target.weights).mean()
-        first += logits.shape[1]
-    return total
+    groups = _groups(step, "cross_entropy")
+    return torch.stack([(each * target.weights).mean() for each, target in groups]).sum()
+
+
+def kl(step: Step) -> Tensor:
+    """Kullback–Leibler divergence of the prediction from the soft target, weighted alike.
+
+    Larsson, Maire and Shakhnarovich, "Learning Representations for Automatic Colorization", ECCV
+    2016. It is the cross-entropy less the entropy of the target, so the gradient is the
+    same, and 0 is the best that can be reached.
+
+    Returns:
+        The mean over pixels, a scalar.
+
+    Raises:
+        SettingsError: The codebook does not encode to bins.
+    """
+    parts = []
+    for each, target in _groups(step, "kl"):
+        entropy = -torch.xlogy(target.shares, target.shares).sum(dim=1)
+        parts.append(((each - entropy) * target.weights).mean())
+    return torch.stack(parts).sum()

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from chromaflow.color.lab import join, lab_to_rgb
+from chromaflow.errors import SettingsError
 from chromaflow.models.base import Outputs
 from chromaflow.models.colorizer import Colorizer
 
@@ -52,7 +53,17 @@ class Step:
 
     @cached_property
     def full_ab(self) -> Tensor:
-        """The predicted color at the size of the image, float32 (B, 2, H, W)."""
+        """The predicted color at the size of the image, float32 (B, 2, H, W).
+
+        Raises:
+            SettingsError: The network trains on some pixels only.
+        """
+        if self.outputs.places is not None:
+            raise SettingsError(
+                f"the network {self.model.network.name} trains on some pixels of an image, and "
+                "adversarial, perceptual and colorfulness are losses of whole pictures.",
+                "take them out of training.losses, or set model.network",
+            )
         return self.model.enlarge(self.ab)
 
     @cached_property

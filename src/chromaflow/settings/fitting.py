@@ -1,0 +1,38 @@
+"""Which losses fit which codebooks and networks; told before anything is fetched or built."""
+
+from collections.abc import Collection
+
+_OF_BINS = {"cross_entropy", "kl"}
+_OF_NETWORKS = {"scene": "iizuka", "suggestions": "zhang2017"}
+
+
+def check_fit(losses: Collection[str], codebook: str, network: str) -> None:
+    """Refuse losses that codebook or network have nothing for.
+
+    Args:
+        losses: Names in `training.losses`.
+        codebook: `model.codebook`.
+        network: `model.network`.
+
+    Raises:
+        ValueError: They do not fit; names both sides, and what fits.
+    """
+    classifying = sorted(_OF_BINS.intersection(losses))
+    if classifying and codebook == "regression":
+        raise ValueError(
+            f"training.losses names {' and '.join(classifying)}, which needs a codebook of bins, "
+            f"but model.codebook = {codebook}; set training.losses to l2, l1 or huber, or "
+            "model.codebook to one of bins, such as grid313"
+        )
+    for loss, owner in _OF_NETWORKS.items():
+        if loss in losses and network != owner:
+            raise ValueError(
+                f"training.losses names {loss}, which only the network {owner} has an output "
+                f"for, but model.network = {network}; take {loss} out of training.losses, or set "
+                f"model.network to {owner}"
+            )
+    if set(losses) == {"adversarial"}:
+        raise ValueError(
+            "training.losses names adversarial alone, so nothing holds the color to the picture; "
+            "name another beside it, such as l1 with 100 times its weight"
+        )

@@ -1,0 +1,76 @@
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from pytorch_lightning.callbacks import Callback
+
+from chromaflow.errors import TrainingStoppedError
+from chromaflow.project import Project
+from chromaflow.settings import Settings
+from chromaflow.training.module import ColorizerTraining
+from chromaflow.training.train import fingerprint, train
+from chromaflow.training.trainer import memory_told
+
+MakeLab = Callable[..., Project]
+
+SPENT = [
+    torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has …"),
+    RuntimeError(
+        "[enforce fail at alloc_cpu.cpp:121] err == 0. DefaultCPUAllocator: can't allocate memory: "
+        "you tried to allocate 9 bytes. Error code 12 (Cannot allocate memory)"
+    ),
+    RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 9 bytes."),
+    MemoryError(),
+]
+
+
+@pytest.mark.parametrize("error", SPENT, ids=["cuda", "linux", "windows", "python"])
+def test_spent_memory_is_told_with_what_helps(error: Exception) -> None:
+    values = {"training": {"batch": 24, "crop": 96}, "model": {"width": 2.0}}
+    settings = Settings.model_validate(values)
+    with pytest.raises(TrainingStoppedError, match="more memory") as caught, memory_told(settings):
+        raise error
+    for words in ("training.batch (24", "training.crop (96)", "model.width (2)"):
+        assert words in caught.value.mend
+    assert "checkpoint is kept" in caught.value.problem
+
+
+def test_truly_spent_memory() -> None:
+    with pytest.raises(TrainingStoppedError, match="memory"), memory_told(Settings()):
+        torch.empty(2**60, dtype=torch.uint8)
+
+
+def test_other_errors_pass() -> None:
+    with pytest.raises(RuntimeError, match="size of tensor"), memory_told(Settings()):
+        torch.zeros(2) + torch.zeros(3)
+
+
+def test_the_checkpoint_stays(
+    make_lab: MakeLab, small: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = make_lab(validation=False)
+    runtime = small.runtime.model_copy(update={"checkpoint_every": 0.0})
+    often = small.model_copy(update={"runtime": runtime})
+    step = ColorizerTraining.training_step
+
+    def fail(self: Any, batch: Any, batch_idx: int) -> Any:
+        if self.global_step == 3:
+            raise SPENT[1]
+        return step(self, batch, batch_idx)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ColorizerTraining, "training_step", fail)
+        with pytest.raises(TrainingStoppedError, match="there is: can't allocate memory"):
+            train(project, often)
+    assert (project.checkpoints / fingerprint(project, often) / "last.ckpt").is_file()
+    assert train(project, often)["resumed_from"] == 3
+
+
+def test_spent_memory_of_the_backward_pass(make_lab: MakeLab, small: Settings) -> None:
+    class Spend(Callback):
+        def on_before_backward(self, *_: Any) -> None:
+            raise SPENT[0]
+
+    with pytest.raises(TrainingStoppedError, match=r"allocate 2\.00 GiB\. The"):
+        train(make_lab(validation=False), small, callbacks=[Spend()])
