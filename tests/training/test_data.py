@@ -74,7 +74,7 @@ def test_crops_are_parts_of_their_images_everywhere(
     crops = crops_of(project, "train", 0, crop=32)
     places, mirrored = set(), 0
     for number in range(240):
-        pixels, id_, _ = crops[number]
+        pixels, id_ = crops[number][:2]
         image = squares[int(id_.removeprefix("train-"))]
         rows = np.lib.stride_tricks.sliding_window_view(image, 32, axis=1)
         found = [
@@ -92,7 +92,7 @@ def test_crops_are_parts_of_their_images_everywhere(
 
 
 def test_a_crop_of_the_whole_image(project: Project) -> None:
-    pixels, _, _ = crops_of(project, "train", 0, crop=64)[0]
+    pixels = crops_of(project, "train", 0, crop=64)[0].pixels
     assert pixels.shape == (64, 64, 3)
     with pytest.raises(SettingsError, match=r"training\.crop = 65.* 64 pixels"):
         crops_of(project, "train", 0, crop=65)

@@ -115,7 +115,7 @@ def _check_validation(project: Project) -> None:
 
 def _open_study(project: Project, name: str, seed: int, warmup: int) -> optuna.Study:
     """The study of a name, whose trials that a kill broke off are tried again first."""
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
     project.state.mkdir(parents=True, exist_ok=True)
     study = optuna.create_study(
         study_name=name,

@@ -36,8 +36,7 @@ def draw_reference(lightness: Tensor, true_ab: Tensor) -> Reference:
     It is the crop itself, moved by up to a fifth of its side, zoomed by up to 1.2 either way and
     sheared by up to a tenth, in slightly other light and with some noise: what neighbouring frames
     of a video differ in. A quarter of the crops have none, so that the network also learns to
-    color alone. Published is only that the network learns to follow key frames; the amounts are
-    ours.
+    color alone. How the broadcast framework of 2021 trains was not at hand; this is ours.
 
     Args:
         lightness: (B, 1, S, S), 0..100.

@@ -1,0 +1,63 @@
+import csv
+
+import pytest
+from PIL import Image
+
+from chromaflow.experiments import compare as module
+from chromaflow.experiments.compare import compare
+from chromaflow.experiments.compared import as_markdown, table, write_comparison
+from chromaflow.experiments.costs import count_flops
+from chromaflow.models import build_model
+from chromaflow.settings import Model
+from chromaflow.tracking.client import connect
+
+from tests.experiments.conftest import tiny
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """A step that costs two seconds, whatever the machine."""
+    monkeypatch.setattr(module, "seconds_a_step", lambda *_: 2.0)
+
+
+def test_recipes_are_trained_judged_registered_and_drawn(project, quick, monkeypatch):
+    recipes = {"one": tiny(), "other": tiny(learning_rate=1e-4)}
+    rows = compare(project, recipes, budget=20)
+    assert [row.recipe for row in rows] == ["one", "other"]
+    assert [row.steps for row in rows] == [10, 10]
+    assert len({row.digest for row in rows}) == 2
+    for row in rows:
+        assert {"model", "grey", "mean_color", "truth"} == row.measured.keys()
+        assert row.costs.parameters > 1e6
+        assert row.costs.milliseconds > 0
+    versions = connect(project, tiny()).search_model_versions("name = 'chromaflow'")
+    assert {f"chromaflow/{version.version}" for version in versions} == {r.version for r in rows}
+    assert not any(version.aliases for version in versions)
+
+    page = write_comparison(project, rows)
+    heading, *body = csv.reader((page.parent / "table.csv").open())
+    assert heading[:2] == ["System", "AuC, rebalanced"]
+    assert {line[0] for line in body} == {"one", "other", "grey", "mean color", "truth"}
+    assert as_markdown(table(rows)) == (page.parent / "table.md").read_text()
+    for name in ("one", "other", "grey", "mean-color", "truth"):
+        with Image.open(page.parent / "strips" / f"{name}.jpg") as strip:
+            assert strip.size == (8 * 132 - 4, 128)
+        assert f"strips/{name}.jpg" in page.read_text()
+
+    monkeypatch.setattr(module, "train", None)
+    assert compare(project, recipes, budget=20) == rows
+
+
+def test_the_best_stands_first(project, quick):
+    rows = compare(project, {"one": tiny()}, budget=20)
+    better = rows[0].__dict__ | {"recipe": "better"}
+    measured = {**rows[0].measured, "model": {**rows[0].measured["model"], "auc_rebalanced": 99.0}}
+    lines = table([*rows, type(rows[0])(**{**better, "measured": measured})])
+    assert [line[0] for line in lines[1:3]] == ["better", "one"]
+
+
+def test_operations_are_counted():
+    model = build_model(Model(width=0.0625, weights="none"), rebalance=0.5).eval()
+    head = 2 * 8 * 313 * 16 * 16
+    assert count_flops(model, 64) > head
+    assert count_flops(model, 128) == pytest.approx(4 * count_flops(model, 64), rel=0.01)

@@ -1,0 +1,44 @@
+import torch
+from torch import nn
+
+from chromaflow.experiments import sanity as module
+from chromaflow.experiments.sanity import picture, sanity
+from chromaflow.models.efficientnet_lite0 import EfficientNetColorizer
+from chromaflow.models.lite import NAME
+
+from tests.experiments.conftest import tiny
+
+
+def test_a_recipe_that_learns_passes(monkeypatch):
+    # What is asked here is low, so that a narrow network gets there within seconds.
+    monkeypatch.setattr(module, "LOSSLESS", 22.5)
+    result, pictures = sanity(tiny(learning_rate=3e-3), side=32, minutes=1)
+    assert result.passed
+    assert result.reached >= result.best - module.MARGIN
+    assert result.reached > result.grey
+    assert result.stuck == ""
+    assert result.curve[-1] == (result.steps, result.reached)
+    assert pictures.shape == (8, 4, 3, 32, 32)
+    assert picture(pictures).size == (8 * 32, 4 * 32)
+    grey = pictures[:, 0]
+    torch.testing.assert_close(grey[:, 0], grey[:, 2], atol=1e-3, rtol=0)
+
+
+def test_a_rate_that_is_too_low_is_told():
+    result, _ = sanity(tiny(learning_rate=1e-9, backbone_rate=0.0), side=32, minutes=0.05)
+    assert not result.passed
+    assert result.stuck
+
+
+def test_a_layer_without_a_gradient_is_named(monkeypatch):
+    class Cut(EfficientNetColorizer):
+        def __init__(self, channels, *, width, backbone=NAME, weights="none", folded=None):
+            super().__init__(
+                channels, width=width, backbone=backbone, weights=weights, folded=folded
+            )
+            self.forgotten = nn.Conv2d(1, 1, 1)
+
+    monkeypatch.setattr("chromaflow.models.efficientnet_lite0.NETWORK", Cut)
+    result, _ = sanity(tiny(), side=32, minutes=0.05)
+    assert "no gradient reaches" in result.stuck
+    assert "network.forgotten.weight" in result.stuck

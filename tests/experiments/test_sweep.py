@@ -1,0 +1,77 @@
+import json
+import shutil
+
+import optuna
+import pytest
+
+from chromaflow.errors import DataError, SettingsError
+from chromaflow.experiments.sweep import Axis, sweep
+from chromaflow.tracking.client import connect
+
+from tests.experiments.conftest import tiny
+
+AXES = [Axis.parse("training.learning_rate=1e-5..1e-2"), Axis.parse("training.batch=2,3")]
+
+
+@pytest.fixture
+def configure(project):
+    base = tiny()
+
+    def configure(overrides):
+        values = dict(text.split("=") for text in overrides)
+        update = {name.removeprefix("training."): json.loads(v) for name, v in values.items()}
+        return base.model_copy(update={"training": base.training.model_copy(update=update)})
+
+    return configure
+
+
+@pytest.mark.parametrize(
+    ("text", "axis"),
+    [
+        ("training.batch=8..32", Axis("training.batch", (), 8, 32, True)),
+        ("training.learning_rate=1e-4..1e-2", Axis("training.learning_rate", (), 1e-4, 1e-2)),
+        ("model.width=0.25,0.5,1", Axis("model.width", (0.25, 0.5, 1))),
+        ("model.codebook=som,grid313", Axis("model.codebook", ("som", "grid313"))),
+    ],
+)
+def test_axes_are_read(text, axis):
+    assert Axis.parse(text) == axis
+
+
+@pytest.mark.parametrize("text", ["", "training.batch", "=3", "training.batch=", "a.b=3..1"])
+def test_axes_that_cannot_be_are_told(text):
+    with pytest.raises(SettingsError, match="--search"):
+        Axis.parse(text)
+
+
+def test_trials_are_nested_runs_and_a_second_call_adds_none(project, configure):
+    found = sweep(project, configure, AXES, name="tiny", trials=3)
+    assert 1 <= len(found) <= 3
+    assert [trial.value for trial in found] == sorted(trial.value for trial in found)
+    client = connect(project, tiny())
+    runs = client.search_runs([client.get_experiment_by_name("chromaflow").experiment_id])
+    children = [run for run in runs if "mlflow.parentRunId" in run.data.tags]
+    (parent,) = [run for run in runs if "mlflow.parentRunId" not in run.data.tags]
+    assert len(children) == 3
+    assert {run.data.tags["mlflow.parentRunId"] for run in children} == {parent.info.run_id}
+    assert {"FINISHED"} <= {run.info.status for run in children} <= {"FINISHED", "KILLED"}
+    assert not list((project.state / "trials").iterdir())
+    again = sweep(project, configure, AXES, name="tiny", trials=3)
+    assert [trial.params for trial in again] == [trial.params for trial in found]
+
+
+def test_a_trial_that_a_kill_broke_off_is_tried_again(project, configure):
+    storage = f"sqlite:///{project.state / 'sweeps.db'}"
+    study = optuna.create_study(study_name="tiny", storage=storage)
+    trial = study.ask()
+    chosen = {axis.name: axis.draw(trial) for axis in AXES}
+    found = sweep(project, configure, AXES, name="tiny", trials=1)
+    assert [t.params["training.learning_rate"] for t in found] == [chosen["training.learning_rate"]]
+
+
+def test_a_sweep_needs_axes_and_a_validation_split(project, configure):
+    with pytest.raises(SettingsError, match="something to try"):
+        sweep(project, configure, [], name="tiny", trials=1)
+    shutil.rmtree(project.lab / "validation")
+    with pytest.raises(DataError, match="holds no images"):
+        sweep(project, configure, AXES, name="tiny", trials=1)
