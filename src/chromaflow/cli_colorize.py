@@ -25,13 +25,35 @@ def _text_or_file(text: str) -> str | Path:
 
 
 def colorize(
-    photographs: Annotated[list[Path], typer.Argument(help="Photographs or folders of them.")],
+    photographs: Annotated[
+        list[Path], typer.Argument(help="Photographs, videos or folders of them.")
+    ],
     output: Annotated[
         Path, typer.Option("--output", "-o", help="Folder for the colored pictures.")
     ] = Path("colorized"),
     model: Annotated[
         Path | None, typer.Option("--model", help="A model folder instead of the champion.")
     ] = None,
+    key_model: Annotated[
+        Path | None,
+        typer.Option("--key-model", help="A model folder that colors the key frames of videos."),
+    ] = None,
+    refine: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="Refine the predicted color by the lightness: crf, guided, joint_bilateral, "
+            "superpixels, total_variation or none; by default as the model was trained.",
+        ),
+    ] = "",
+    upsample: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="How color comes to full size: bilinear, or by the edges of the photograph, "
+            "guided or joint_bilateral.",
+        ),
+    ] = "bilinear",
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace pictures beside the photographs, too.")
     ] = False,
@@ -69,14 +91,16 @@ def colorize(
     set_: SetOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Color grey photographs with the champion, at their own size and lightness.
+    """Color grey photographs and videos with the champion, at their own size and lightness.
 
-    Each becomes NAME-color in the output folder. A file that cannot be colored is named at the
-    end, and the rest goes on; the exit code is 1 then.
+    Each becomes NAME-color in the output folder; videos keep their sound and the time of each
+    frame. A file that cannot be colored is named at the end, and the rest goes on; the exit code
+    is 1 then. A video that was interrupted goes on where it was.
     """
     sources = [path.expanduser().resolve() for path in photographs]
     target = output.expanduser().resolve()
     folder, hints, reference = _absolute(model), _absolute(hints), _absolute(reference)
+    key_folder = _absolute(key_model)
     colors = _text_or_file(palette)
     if folder and not (preset or set_):
         values = settings.Settings()
@@ -88,6 +112,7 @@ def colorize(
         folder = champion_folder(project, values)
     from chromaflow.colorize import colorize_many
     from chromaflow.models.folder import load_model
+    from chromaflow.refine import check_name
 
     limit = values.source.max_pixels
     told = None
@@ -97,13 +122,25 @@ def colorize(
         told = read_hints(
             hints, palette=colors, reference=reference, saturation=saturation, max_pixels=limit
         )
+    colorizer = load_model(folder)
+    if refine:
+        colorizer.refine = check_name(refine)
     summary = colorize_many(
-        load_model(folder), sources, target, max_pixels=limit, overwrite=overwrite, hints=told
+        colorizer,
+        sources,
+        target,
+        max_pixels=limit,
+        overwrite=overwrite,
+        hints=told,
+        upsampling=upsample,
+        key_model=load_model(key_folder) if key_folder else None,
     )
     line = f"{summary.done} colored, {len(summary.failed)} failed: {target}"
     if summary.were_colored:
         line += f"\n{summary.were_colored} had color already and were colored anew"
     print_result(dataclasses.asdict(summary), json, line)
+    for note in summary.notes:
+        print(f"  {note['file']}: {note['note']}", file=sys.stderr)
     for failure in summary.failed:
         print(f"  {failure['file']}: {failure['reason']}", file=sys.stderr)
     if summary.failed:

@@ -80,7 +80,7 @@ def test_saving_replaces_a_folder(model: Colorizer, folder: Path) -> None:
         (lambda f: (f / "model.json").write_text("[]"), ["model.json", "format None"]),
         (lambda f: change(f, "", format=1), ["format 1", "reads format 2"]),
         (lambda f: change(f, "", network=3), ["names no network"]),
-        (lambda f: change(f, "network", name="resnet"), ["unknown network", "efficientnet_lite0"]),
+        (lambda f: change(f, "network", name="resnet"), ["unknown network", "did you mean"]),
         (lambda f: change(f, "network", name=["resnet"]), ["names no network"]),
         (lambda f: change(f, "codebook", name="grid33"), ["unknown codebook", "grid313"]),
         (lambda f: change(f, "", refine="sharpen"), ["names no way to refine"]),

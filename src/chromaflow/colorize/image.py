@@ -1,7 +1,7 @@
 """One picture in memory: ab predicted small, the whole picture seen, and joined at full size."""
 
 from collections.abc import Iterator
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import cv2
 import numpy as np
@@ -10,8 +10,13 @@ import torch
 from torch import Tensor, nn
 
 from chromaflow.colorize.join import Floats, Levels, join_levels, lightness_of_levels
+from chromaflow.colorize.upsampling import find_upsampling
 from chromaflow.errors import ModelError, SettingsError
 from chromaflow.settings import Preprocess
+
+if TYPE_CHECKING:
+    # Whoever gives no hints does without what reads them.
+    from chromaflow.colorize.hints import UserHints
 
 SIZE = Preprocess().size
 _STRIP_PIXELS = 2**17
@@ -22,8 +27,11 @@ _LONGEST_ASPECT = 4
 class PredictsColor(Protocol):
     """What colors a picture: a `chromaflow.models.colorizer.Colorizer`, or anything like it."""
 
-    def predict_ab(self, lightness: Tensor) -> Tensor:
-        """Predict ab, (B, 2, H, W) in CIE units, from L, float32 (B, 1, H, W) in 0..100."""
+    def predict_ab(self, lightness: Tensor, guide: Any = None) -> Tensor:
+        """Predict ab, (B, 2, H, W) in CIE units, from L, float32 (B, 1, H, W) in 0..100.
+
+        A guide is given only to a model of a network that takes it.
+        """
         ...
 
 
@@ -42,28 +50,45 @@ def _resized(plane: npt.NDArray[Any], height: int, width: int) -> npt.NDArray[An
     return plane
 
 
-def predict_small(model: PredictsColor, grey: Levels, size: int) -> Floats:
+def device_of(model: PredictsColor) -> torch.device:
+    """Where a model wants its input."""
+    weight = next(model.parameters(), None) if isinstance(model, nn.Module) else None
+    return weight.device if weight is not None else torch.device("cpu")
+
+
+def shrunk(plane: npt.NDArray[Any], size: int) -> npt.NDArray[Any]:
+    """A picture (H, W) at the size at which a model sees it, the shorter side being `size`."""
+    return _resized(plane, *_small_size((plane.shape[0], plane.shape[1]), size))
+
+
+def predict_small(
+    model: PredictsColor, grey: Levels, size: int, hints: "UserHints | None" = None
+) -> Floats:
     """Predict the color of a whole picture at a small size.
 
     Args:
         model: The model, on any device.
         grey: sRGB grey, uint8 or uint16, (H, W).
         size: The shorter side that the model sees, pixels; at least 32.
+        hints: What a user tells of the colors.
 
     Returns:
         ab, float32 (2, h, w), CIE units, with min(h, w) = size.
 
     Raises:
         SettingsError: `size` is under 32.
-        ModelError: The model predicts values that are not numbers.
+        ModelError: The model takes no hints, or predicts values that are not numbers.
+        DataError: Hints that do not fit the picture.
     """
     if size < 32:
         raise SettingsError(f"size = {size}: a model sees at least 32 pixels.")
-    small = _resized(grey, *_small_size((grey.shape[0], grey.shape[1]), size))
+    small = shrunk(grey, size)
     lightness = torch.from_numpy(lightness_of_levels(grey.dtype)[small])[None, None]
-    weight = next(model.parameters(), None) if isinstance(model, nn.Module) else None
+    device = device_of(model)
+    height, width = small.shape[:2]
+    guides = [hints.guide(grey, height, width, device)] if hints is not None else []
     with torch.inference_mode():
-        predicted = model.predict_ab(lightness.to(weight.device if weight is not None else "cpu"))
+        predicted = model.predict_ab(lightness.to(device), *guides)
     ab: Floats = predicted[0].float().cpu().numpy()
     if not np.isfinite(ab).all():
         raise ModelError(
@@ -73,20 +98,14 @@ def predict_small(model: PredictsColor, grey: Levels, size: int) -> Floats:
     return ab
 
 
-def _upsampled_rows(ab: Floats, top: int, bottom: int, height: int, width: int) -> Floats:
-    """Rows top..bottom of ab resized bilinearly to (height, width)."""
-    small_height = ab.shape[1]
-    position = (np.arange(top, bottom) + 0.5) * small_height / height - 0.5
-    position = position.clip(0, small_height - 1)
-    upper = position.astype(np.intp)
-    lower = np.minimum(upper + 1, small_height - 1)
-    weight = (position - upper).astype(np.float32)[:, None]
-    rows = ab[:, upper] * (1 - weight) + ab[:, lower] * weight
-    return np.stack([cv2.resize(plane, (width, bottom - top)) for plane in rows])
-
-
 def colored_strips(
-    model: PredictsColor, grey: Levels, *, size: int, dtype: npt.DTypeLike
+    model: PredictsColor,
+    grey: Levels,
+    *,
+    size: int,
+    dtype: npt.DTypeLike,
+    hints: "UserHints | None" = None,
+    upsampling: str = "bilinear",
 ) -> Iterator[tuple[int, Levels]]:
     """Color a picture strip by strip, so that memory does not grow with the picture.
 
@@ -95,20 +114,24 @@ def colored_strips(
         grey: sRGB grey, uint8 or uint16, (H, W).
         size: The shorter side that the model sees, pixels.
         dtype: uint8 or uint16, of the strips.
+        hints: What a user tells of the colors.
+        upsampling: One of `chromaflow.colorize.upsampling.UPSAMPLINGS`.
 
     Yields:
         The row at which a strip begins and its sRGB, (rows, W, 3), from the top down.
 
     Raises:
-        SettingsError: `size` is under 32.
-        ModelError: The model predicts values that are not numbers.
+        SettingsError: `size` is under 32, or an unknown upsampling.
+        ModelError: The model takes no hints, or predicts values that are not numbers.
+        DataError: Hints that do not fit the picture.
     """
-    ab = predict_small(model, grey, size)
+    kind, levels = find_upsampling(upsampling), lightness_of_levels(grey.dtype)
     height, width = grey.shape
+    color = kind(predict_small(model, grey, size, hints), levels[shrunk(grey, size)], height, width)
     rows = max(1, _STRIP_PIXELS // width)
     for top in range(0, height, rows):
         bottom = min(top + rows, height)
-        strip_ab = _upsampled_rows(ab, top, bottom, height, width)
+        strip_ab = color.rows(top, levels[grey[top:bottom]])
         yield top, join_levels(grey[top:bottom], strip_ab, dtype)
 
 

@@ -1,13 +1,17 @@
 """One photograph from a file to a file."""
 
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from chromaflow.colorize.image import SIZE, PredictsColor, colored_strips
 from chromaflow.colorize.read import read_photo
 from chromaflow.colorize.write import FORMAT_OF_SUFFIX, depth_for, write_photo
 from chromaflow.errors import UserError
 from chromaflow.settings import Source
+
+if TYPE_CHECKING:
+    from chromaflow.colorize.hints import UserHints
 
 MAX_PIXELS = Source().max_pixels
 
@@ -23,13 +27,31 @@ def is_folder_of_outputs(folder: Path, source: Path) -> bool:
     return folder.resolve() != source.resolve().parent
 
 
-def _choose_output(source: Path, target: Path, overwrite: bool) -> Path:
+def choose_output(
+    source: Path,
+    target: Path,
+    overwrite: bool,
+    output_in: Callable[[Path, Path], Path],
+    formats: Iterable[str],
+) -> Path:
+    """The file that a target means, which may be a folder.
+
+    Args:
+        source: What is to be colored.
+        target: A file or a folder.
+        overwrite: Whether a file that exists may be replaced; in a folder of outputs it may always.
+        output_in: The file for a source in a folder.
+        formats: Suffixes that can be written.
+
+    Raises:
+        UserError: The target is the source itself, exists, or has an unknown suffix.
+    """
     is_folder = target.is_dir() or not target.suffix
     output = output_in(target, source) if is_folder else target
-    if output.suffix.lower() not in FORMAT_OF_SUFFIX:
+    if output.suffix.lower() not in formats:
         raise UserError(
-            f"{target}: a picture cannot be written as {target.suffix}.",
-            f"choose one of {', '.join(FORMAT_OF_SUFFIX)}",
+            f"{target}: {source.name} cannot be written as {target.suffix}.",
+            f"choose one of {', '.join(formats)}",
         )
     existing = (
         output.resolve()
@@ -51,6 +73,8 @@ def colorize_photo(
     size: int = SIZE,
     max_pixels: int = MAX_PIXELS,
     overwrite: bool = False,
+    hints: "UserHints | None" = None,
+    upsampling: str = "bilinear",
 ) -> dict[str, Any]:
     """Color a photograph at its full size, with its own L.
 
@@ -66,22 +90,30 @@ def colorize_photo(
         max_pixels: A larger picture is refused before it is decoded.
         overwrite: Replace a file that exists. In a folder other than the photograph's own, `-color`
             pictures of an earlier run are replaced in any case. The photograph itself never is.
+        hints: What a user tells of the colors.
+        upsampling: How the color comes to full size, one of `UPSAMPLINGS`.
 
     Returns:
         `source`, `target`, `width`, `height`, `bits` (8 or 16), `was_colored` and `notes`, a list
         of what could not be kept as it was.
 
     Raises:
-        DataError: The photograph cannot be read, or not be written in this format; by name.
+        DataError: The photograph cannot be read, or not be written in this format, or hints do not
+            fit it; by name.
         StorageError: The disk is full, or the folder cannot be written.
-        ModelError: The model predicts values that are not numbers.
-        UserError: The target is the photograph itself, exists, or has an unknown suffix; or `size`
-            is under 32.
+        ModelError: The model takes no hints, or predicts values that are not numbers.
+        UserError: The target is the photograph itself, exists, or has an unknown suffix; `size` is
+            under 32; or an unknown upsampling.
     """
-    output = _choose_output(source, target, overwrite)
+    if hints is not None:
+        hints.check_model(model)
+    output = choose_output(source, target, overwrite, output_in, FORMAT_OF_SUFFIX)
     photo = read_photo(source, max_pixels)
     dtype = depth_for(output, photo)
-    write_photo(output, photo, colored_strips(model, photo.grey, size=size, dtype=dtype))
+    strips = colored_strips(
+        model, photo.grey, size=size, dtype=dtype, hints=hints, upsampling=upsampling
+    )
+    write_photo(output, photo, strips)
     if photo.was_colored:
         photo.notes.append("it was in color, and was colored anew from its lightness")
     height, width = photo.grey.shape

@@ -301,3 +301,34 @@ def _read_shallow(image: Image.Image, photo: Photo) -> None:
         image = image.convert("LA" if image.mode in _GREY_MODES else "RGBA")
         photo.alpha = np.array(image.getchannel("A"))
     (_read_grey if image.mode in _GREY_MODES else _read_color)(image, photo)
+
+
+def read_color(path: Path, max_pixels: int) -> tuple[Levels, Levels | None]:
+    """Read the colors of a picture, such as strokes or a reference, as `read_photo` would.
+
+    Args:
+        path: The file.
+        max_pixels: The header of a larger picture is refused before any pixel is decoded.
+
+    Returns:
+        sRGB, uint8 (H, W, 3), upright; and its opacity, uint8 (H, W), None where it is opaque.
+
+    Raises:
+        DataError: As of `read_photo`; or the picture is 16-bit grey.
+    """
+    _check_file(path)
+    with _naming(path), path.open("rb") as file, _opened(path, file, max_pixels) as opened:
+        orientation = _read_metadata(opened, Photo(grey=np.empty((0, 0), np.uint8)))
+        if opened.mode.startswith("I"):
+            raise DataError(f"{path} is grey; it tells no colors.", "give a picture in color")
+        with _own_limit():
+            opened.load()
+        orientation = 1 if opened.format == "TIFF" else orientation
+        alpha = None
+        image: Image.Image = opened
+        if opened.has_transparency_data:
+            image = opened.convert("RGBA")
+            alpha = _upright(np.asarray(image.getchannel("A")), orientation)
+        rgb = np.asarray(profile.converter(image, [])(image))
+    planes = [_upright(rgb[..., channel], orientation) for channel in range(3)]
+    return np.stack(planes, axis=2), None if alpha is None or alpha.min() == 255 else alpha

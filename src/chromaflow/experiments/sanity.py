@@ -24,7 +24,6 @@ from chromaflow.color.lab import join, lab_to_rgb
 from chromaflow.color.stored import decode_stored
 from chromaflow.errors import SettingsError
 from chromaflow.experiments.photographs import read_eight, write_lab
-from chromaflow.metrics.psnr import psnr
 from chromaflow.models import Colorizer
 from chromaflow.project import Project
 from chromaflow.settings import Settings
@@ -65,9 +64,10 @@ class Sanity:
     stuck: str
 
 
-def _mean_psnr(lightness: Tensor, ab: Tensor, true_ab: Tensor) -> float:
-    pictures = [lab_to_rgb(join(lightness, color)) for color in (ab, true_ab)]
-    return float(psnr(*pictures).mean())
+def _psnr(lightness: Tensor, ab: Tensor, true_ab: Tensor) -> float:
+    """Of all photographs together: one that is nearly grey would outshine the others by itself."""
+    predicted, true = (lab_to_rgb(join(lightness, color)) for color in (ab, true_ab))
+    return float(-10 * torch.log10((predicted - true).square().mean().clamp(min=1e-10)))
 
 
 def represent(model: Colorizer, ab: Tensor) -> Tensor:
@@ -99,7 +99,7 @@ class _Watch(Callback):
         model = pl_module.model
         with torch.inference_mode():
             ideal = represent(model, self._ab.to(pl_module.device)).cpu()
-        self.best = min(LOSSLESS, _mean_psnr(self._lightness, ideal, self._ab))
+        self.best = min(LOSSLESS, _psnr(self._lightness, ideal, self._ab))
         self._begun = self._looked = time.monotonic()
 
     def on_train_batch_end(
@@ -119,9 +119,7 @@ class _Watch(Callback):
         with torch.inference_mode():
             predicted = pl_module.averaged.predict_ab(self._lightness.to(pl_module.device))
         self.predicted = predicted.cpu()
-        self.curve.append(
-            (trainer.global_step, _mean_psnr(self._lightness, self.predicted, self._ab))
-        )
+        self.curve.append((trainer.global_step, _psnr(self._lightness, self.predicted, self._ab)))
         self.without_gradient = [
             name
             for name, parameter in pl_module.model.named_parameters()
@@ -204,7 +202,7 @@ def sanity(settings: Settings, *, side: int = 64, minutes: float = 3.0) -> tuple
         ideal = represent(load_model(project.candidate), ab)
     if not watch.curve:
         raise SettingsError(f"not one step was taken in {minutes:g} minutes.", "raise --minutes")
-    reached, grey = watch.curve[-1][1], _mean_psnr(lightness, torch.zeros_like(ab), ab)
+    reached, grey = watch.curve[-1][1], _psnr(lightness, torch.zeros_like(ab), ab)
     passed = reached >= watch.best - MARGIN
     result = Sanity(
         passed=passed,

@@ -53,7 +53,8 @@ def _read_description(folder: Path) -> dict[str, Any]:
             "upgrade chromaflow, or train the model anew",
         )
     if description.get("refine") not in REFINEMENTS:
-        raise ModelError(f"{path} names no way to refine the color.", _MEND)
+        known = ", ".join(REFINEMENTS)
+        raise ModelError(f"{path} names no way to refine the color, of {known}.", _MEND)
     for part in ("network", "codebook"):
         settings = description.get(part)
         if not isinstance(settings, dict) or not isinstance(settings.get("name"), str):

@@ -4,8 +4,21 @@ import importlib
 
 from torch import Tensor
 
+from chromaflow.errors import ModelError
+
 REFINEMENTS = ("none", "crf", "guided", "joint_bilateral", "superpixels", "total_variation")
 """Names of the refinements; each but none is a module here with a function `refine`."""
+
+
+def check_name(name: str) -> str:
+    """The name, if it is that of a refinement.
+
+    Raises:
+        ModelError: It is not.
+    """
+    if name not in REFINEMENTS:
+        raise ModelError(f"unknown refinement {name!r}; there is {', '.join(REFINEMENTS)}.")
+    return name
 
 
 def refine(name: str, lightness: Tensor, ab: Tensor) -> Tensor:

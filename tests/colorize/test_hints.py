@@ -1,0 +1,311 @@
+import json
+from types import SimpleNamespace
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+from skimage import data
+from skimage.color import rgb2gray, rgb2hsv, rgb2lab
+
+from chromaflow.color.grid import BINS
+from chromaflow.colorize import colorize_many, colorize_photo
+from chromaflow.colorize.hints import _area_sums, read_hints
+from chromaflow.colorize.image import colorize_array, predict_small
+from chromaflow.errors import DataError, ModelError, SettingsError
+from chromaflow.models import build_model
+from chromaflow.models.base import Hints
+from chromaflow.settings import Model
+
+
+class PaintsHints:
+    """Gives its hints back as the color of the picture, and grey elsewhere."""
+
+    network = SimpleNamespace(name="paints", guide=Hints)
+
+    def predict_ab(self, lightness, guide=None):
+        self.guide = guide
+        return (
+            torch.zeros_like(lightness).expand(-1, 2, -1, -1) if guide is None else guide[0][:, :2]
+        )
+
+
+@pytest.fixture
+def painter():
+    return PaintsHints()
+
+
+@pytest.fixture(scope="module")
+def grey():
+    return (rgb2gray(data.astronaut()) * 255).round().astype(np.uint8)[:300, :400]
+
+
+def ab_of(*rgb):
+    return rgb2lab(np.array(rgb, np.uint8)[None, None])[0, 0, 1:]
+
+
+def points(folder, *wanted):
+    path = folder / "hints.json"
+    path.write_text(json.dumps({"points": list(wanted)}))
+    return path
+
+
+def point(x, y, color="#aa3311", **more):
+    return {"x": x, "y": y, "color": color, **more}
+
+
+def test_points_become_disks_of_their_color(tmp_path, painter, grey):
+    path = points(tmp_path, point(100, 60, radius=10), point(300, 200, [0, 90, 200], radius=0))
+    ab = predict_small(painter, grey, 300, read_hints(path))
+    rows, columns = np.mgrid[:300, :400]
+    disk = np.hypot(columns - 100, rows - 60) <= 10
+    mask = painter.guide.local[0, 2].numpy() > 0
+    np.testing.assert_array_equal(np.nonzero(mask & ~disk), [[200], [300]])
+    assert mask[disk].all()
+    expected = np.broadcast_to(ab_of(0xAA, 0x33, 0x11)[:, None], (2, disk.sum()))
+    np.testing.assert_allclose(ab[:, disk], expected, atol=0.02)
+    np.testing.assert_allclose(ab[:, 200, 300], ab_of(0, 90, 200), atol=0.02)
+    assert painter.guide.overall.abs().max() == 0
+
+
+def shared(pixels, cells):
+    """How much of each of so many pixels in a row lies in each cell of it, (cells, pixels)."""
+    pixel, cell = np.arange(pixels)[None] * cells, np.arange(cells)[:, None] * pixels
+    end = np.minimum(pixel + cells, cell + pixels)
+    return (end - np.maximum(pixel, cell)).clip(0) / cells
+
+
+@pytest.mark.parametrize("size", [32, 100, 450])
+def test_hints_are_means_by_area_where_any_falls(tmp_path, painter, grey, size):
+    photograph = np.ascontiguousarray(grey[:60, :80])
+    wanted = [point(20, 15, radius=7), point(26, 18, "teal", radius=5), point(60, 50, radius=0)]
+    colors = [ab_of(0xAA, 0x33, 0x11), ab_of(0, 128, 128), ab_of(0xAA, 0x33, 0x11)]
+    predict_small(painter, photograph, size, read_hints(points(tmp_path, *wanted)))
+    local = painter.guide.local[0].numpy()
+    height, width = local.shape[1:]
+    drawn = np.zeros((3, 60, 80))
+    rows, columns = np.mgrid[:60, :80]
+    for hint, color in zip(wanted, colors, strict=True):
+        inside = np.hypot(columns - hint["x"], rows - hint["y"]) <= hint["radius"]
+        drawn[:, inside] = np.array([*color, 1])[:, None]
+    sums = shared(60, height) @ drawn @ shared(80, width).T
+    told = sums[2] > 1e-9
+    np.testing.assert_array_equal(local[2] > 0, told)
+    np.testing.assert_allclose(local[:2, told], (sums[:2] / sums[2].clip(1e-9))[:, told], atol=0.05)
+    assert local[2, 50 * height // 60, 60 * width // 80] == 1
+
+
+@given(st.integers(1, 60), st.integers(1, 60), st.integers(0, 2**32 - 1))
+def test_sums_over_areas_lose_nothing(pixels, cells, seed):
+    values = np.random.default_rng(seed).random((2, pixels))
+    sums = _area_sums(values, cells)
+    assert sums.shape == (2, cells)
+    np.testing.assert_allclose(sums.sum(axis=1), values.sum(axis=1))
+    repeated = values.repeat(cells, axis=1).reshape(2, cells, pixels).sum(axis=2) / cells
+    np.testing.assert_allclose(sums, repeated, atol=1e-9)
+
+
+def test_later_points_lie_over_earlier_ones(tmp_path, painter, grey):
+    path = points(tmp_path, point(50, 50, "red", radius=20), point(50, 50, "blue", radius=5))
+    ab = predict_small(painter, grey, 300, read_hints(path))
+    np.testing.assert_allclose(ab[:, 50, 50], ab_of(0, 0, 255), atol=0.02)
+    np.testing.assert_allclose(ab[:, 50, 60], ab_of(255, 0, 0), atol=0.02)
+
+
+def test_color_follows_hints_through_the_whole_way(tmp_path, painter, grey):
+    Image.fromarray(grey).save(tmp_path / "old.png")
+    hints = read_hints(points(tmp_path, point(200, 150, "green", radius=40)))
+    result = colorize_photo(painter, tmp_path / "old.png", tmp_path / "out", size=64, hints=hints)
+    rgb = np.asarray(Image.open(result["target"]))
+    lab = rgb2lab(rgb)
+    # Where the photograph is very dark or very bright, sRGB has less of that green.
+    assert np.median(lab[130:170, 180:220, 1]) == pytest.approx(ab_of(0, 128, 0)[0], abs=1)
+    np.testing.assert_array_equal(rgb[:60], np.dstack([grey[:60]] * 3))
+    assert np.abs(lab[..., 0] - rgb2lab(np.dstack([grey] * 3))[..., 0]).max() < 0.3
+
+
+def strokes(grey, alpha):
+    """A stroke one pixel wide and a block; on a layer where the rest is transparent."""
+    layer = np.zeros((*grey.shape, 4), np.uint8)
+    if not alpha:
+        layer[...] = 255
+        layer[..., :3] = grey[..., None]
+    layer[30, 20:300] = (200, 40, 40, 255)
+    layer[100:140, 100:160] = (30, 60, 200, 255)
+    return layer if alpha else layer[..., :3]
+
+
+@pytest.mark.parametrize("alpha", [True, False])
+@pytest.mark.parametrize("deep", [True, False])
+def test_strokes_thinner_than_a_pixel_do_not_vanish(tmp_path, painter, grey, alpha, deep):
+    Image.fromarray(strokes(grey, alpha)).save(tmp_path / "strokes.png")
+    photograph = grey.astype(np.uint16) * 257 if deep else grey
+    ab = predict_small(painter, photograph, 50, read_hints(tmp_path / "strokes.png"))
+    mask = painter.guide.local[0, 2].numpy() > 0
+    assert mask[5, 4:49].all()
+    assert mask.sum() == pytest.approx(47 + 8 * 11, abs=12)
+    np.testing.assert_allclose(ab[:, 5, 10], ab_of(200, 40, 40), atol=0.5)
+    np.testing.assert_allclose(ab[:, 20, 20], ab_of(30, 60, 200), atol=0.5)
+
+
+def test_half_transparent_strokes_count_for_less(tmp_path, painter, grey):
+    layer = np.zeros((*grey.shape, 4), np.uint8)
+    layer[:, ::2], layer[:, 1::2] = (255, 0, 0, 255), (0, 0, 255, 85)
+    Image.fromarray(layer).save(tmp_path / "strokes.png")
+    ab = predict_small(painter, grey, 50, read_hints(tmp_path / "strokes.png"))
+    expected = (3 * ab_of(255, 0, 0) + ab_of(0, 0, 255)) / 4
+    np.testing.assert_allclose(ab.mean(axis=(1, 2)), expected, atol=0.5)
+
+
+def test_a_lossy_copy_of_the_photograph_is_no_stroke(tmp_path, painter, grey):
+    Image.fromarray(strokes(grey, alpha=False)).save(tmp_path / "strokes.jpg", quality=90)
+    predict_small(painter, grey, 50, read_hints(tmp_path / "strokes.jpg"))
+    mask = painter.guide.local[0, 2].numpy() > 0
+    assert not mask[26:].any()
+    assert not mask[:, 55:].any()
+    assert mask[5, 4:49].all()
+
+
+def test_a_palette_is_a_histogram_of_equal_shares(tmp_path, painter, grey):
+    (tmp_path / "palette.txt").write_text("#aa3311, teal\n#226\n")
+    for palette in ("#aa3311,teal,#226", "#aa3311 teal; #222266", tmp_path / "palette.txt"):
+        predict_small(painter, grey, 64, read_hints(palette=palette))
+        overall = painter.guide.overall[0].numpy()
+        assert overall[313:].tolist() == [1, 0, 0]
+        assert overall[:313].sum() == pytest.approx(1)
+        for rgb in ((0xAA, 0x33, 0x11), (0, 128, 128), (0x22, 0x22, 0x66)):
+            nearest = ((np.array(BINS) - ab_of(*rgb)) ** 2).sum(axis=1).argmin()
+            assert overall[nearest] == pytest.approx(1 / 3)
+        assert painter.guide.local.abs().max() == 0
+
+
+def test_a_reference_tells_histogram_and_saturation(tmp_path, painter, grey):
+    Image.fromarray(data.coffee()).save(tmp_path / "coffee.jpg", quality=95)
+    predict_small(painter, grey, 64, read_hints(reference=tmp_path / "coffee.jpg"))
+    overall = painter.guide.overall[0].numpy()
+    assert (overall[313], overall[315]) == (1, 1)
+    assert overall[:313].sum() == pytest.approx(1)
+    mean = overall[:313] @ np.array(BINS)
+    np.testing.assert_allclose(mean, rgb2lab(data.coffee())[..., 1:].mean(axis=(0, 1)), atol=1)
+    assert overall[314] == pytest.approx(rgb2hsv(data.coffee())[..., 1].mean(), abs=0.02)
+    both = read_hints(reference=tmp_path / "coffee.jpg", saturation=0.25)
+    assert both.overall[314:].tolist() == [0.25, 1]
+
+
+def test_nothing_told_is_no_hints():
+    assert read_hints() is None
+    assert read_hints(saturation=0.0).overall[314:].tolist() == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", "Invalid JSON"),
+        ("\xff", "Invalid JSON"),
+        ("[1]", "valid dictionary|instance|object"),
+        ('{"points": []}', "points: .*at least 1"),
+        ('{"point": []}', "point"),
+        ('{"points": [{"x": 1, "color": "red"}]}', "point 1: y: Field required"),
+        ('{"points": [{"x": "1", "y": 2, "color": "red"}]}', "point 1: x: .*number"),
+        ('{"points": [{"x": NaN, "y": 2, "color": "red"}]}', "point 1: x: "),
+        ('{"points": [{"x": 1e999, "y": 2, "color": "red"}]}', "point 1: x: "),
+        ('{"points": [{"x": 1, "y": 2, "color": "red", "size": 3}]}', "point 1: size: Extra"),
+        ('{"points": [{"x": 1, "y": 2, "color": "red", "radius": -1}]}', "point 1: radius"),
+        ('{"points": [{"x": 1, "y": 2, "color": [1, 2]}]}', "point 1: color"),
+        ('{"points": [{"x": 1, "y": 2, "color": [1, 2, 256]}]}', "point 1: color .* 0..255"),
+        ('{"points": [{"x": 1, "y": 2, "color": "tael"}]}', "'tael' is not known; .* teal"),
+        ('{"points": [{"x": 1, "y": 2, "color": "#12"}]}', "point 1: color '#12' is not known"),
+    ],
+)
+def test_a_file_of_the_wrong_format_is_told(tmp_path, content, message):
+    path = tmp_path / "hints.json"
+    path.write_bytes(content.encode("latin-1"))
+    with pytest.raises(DataError, match=rf"hints\.json: .*({message})"):
+        read_hints(path)
+
+
+@pytest.mark.parametrize(("x", "y"), [(400, 10), (-1, 10), (10, 300), (10, -0.1), (1e30, 0)])
+def test_a_point_outside_is_named_with_the_size(tmp_path, painter, grey, x, y):
+    hints = read_hints(points(tmp_path, point(0, 0), point(x, y)))
+    with pytest.raises(DataError, match=r"point 2 at x = .* which is 400 × 300 pixels"):
+        predict_small(painter, grey, 64, hints)
+
+
+def test_points_at_the_edges_are_inside(tmp_path, painter, grey):
+    hints = read_hints(points(tmp_path, point(0, 0, radius=100_000), point(399, 299, "blue")))
+    predict_small(painter, grey, 64, hints)
+    assert painter.guide.local[0, 2].min() == 1
+
+
+def test_files_that_cannot_be_hints_are_told(tmp_path, painter, grey):
+    cases = {
+        "small.png": (np.zeros((30, 40, 3), np.uint8), "is 40 × 30 pixels, .* is 400 × 300"),
+        "other.png": (data.coffee()[:300, :400], "differs from the photograph nearly all over"),
+        "plain.png": (np.dstack([grey] * 3), "holds no strokes"),
+        "empty.png": (np.zeros((300, 400, 4), np.uint8), "holds no strokes"),
+        "deep.png": (grey.astype(np.uint16) * 257, "is grey"),
+    }
+    for name, (pixels, message) in cases.items():
+        Image.fromarray(pixels).save(tmp_path / name)
+        with pytest.raises(DataError, match=rf"{name} {message}"):
+            predict_small(painter, grey, 64, read_hints(tmp_path / name))
+    (tmp_path / "text.png").write_text("red")
+    with pytest.raises(DataError, match="is not a picture"):
+        read_hints(tmp_path / "text.png")
+    for missing in ("hints.json", "strokes.png"):
+        with pytest.raises(DataError, match=f"{missing} cannot be read: No such file"):
+            read_hints(tmp_path / missing)
+    with pytest.raises(DataError, match=r"more than source\.max_pixels"):
+        read_hints(tmp_path / "other.png", max_pixels=100)
+
+
+def test_global_hints_that_cannot_be_are_told(tmp_path):
+    with pytest.raises(DataError, match=r"--palette: color 'palette\.txt' is not known"):
+        read_hints(palette="palette.txt")
+    with pytest.raises(DataError, match="--palette: there is no color"):
+        read_hints(palette=" , ")
+    (tmp_path / "palette.txt").write_bytes(b"\xff\xfe")
+    with pytest.raises(DataError, match=r"palette\.txt cannot be read"):
+        read_hints(palette=tmp_path / "palette.txt")
+    with pytest.raises(SettingsError, match="--palette and --reference"):
+        read_hints(palette="red", reference=tmp_path / "a.png")
+    for saturation in (-0.1, 1.5, float("nan")):
+        with pytest.raises(SettingsError, match=r"not in 0\.\.1"):
+            read_hints(saturation=saturation)
+
+
+def test_a_model_that_takes_no_hints_is_told_before_anything_is_read(tmp_path):
+    model = build_model(Model(width=0.0625, weights="none"), rebalance=0.5).eval()
+    hints = read_hints(saturation=0.5)
+    with pytest.raises(ModelError, match="efficientnet_lite0 takes no hints"):
+        colorize_photo(model, tmp_path / "missing.png", tmp_path / "out", hints=hints)
+    with pytest.raises(ModelError, match="takes no hints"):
+        colorize_many(model, [tmp_path / "missing.png"], tmp_path / "out", hints=hints)
+
+
+def test_points_are_for_one_photograph_but_a_saturation_goes_for_many(tmp_path, painter, grey):
+    for name in ("a", "b"):
+        Image.fromarray(grey).save(tmp_path / f"{name}.png")
+    local, overall = read_hints(points(tmp_path, point(5, 5))), read_hints(saturation=0.5)
+    for sources in ([tmp_path / "a.png", tmp_path / "b.png"], [tmp_path]):
+        with pytest.raises(SettingsError, match=r"hints\.json tells of one photograph"):
+            colorize_many(painter, sources, tmp_path / "out", hints=local)
+        done = colorize_many(painter, sources, tmp_path / "out", hints=overall, size=64)
+        assert (done.done, done.failed) == (2, [])
+    done = colorize_many(painter, [tmp_path / "a.png"], tmp_path / "out", hints=local, size=64)
+    assert (done.done, done.failed) == (1, [])
+
+
+def test_the_published_network_follows_the_way(tmp_path, grey):
+    torch.manual_seed(0)
+    settings = Model(network="zhang2017", codebook="regression", width=0.125, depth=0.5)
+    model = build_model(settings, rebalance=0.5).eval()
+    small = cv2.resize(grey, (80, 60))
+    hints = read_hints(points(tmp_path, point(40, 30)), saturation=0.9)
+    plain, guided = (predict_small(model, small, 45, given) for given in (None, hints))
+    assert plain.shape == guided.shape == (2, 45, 60)
+    assert np.abs(plain - guided).max() > 1e-4
+    assert colorize_array(model, small, size=45).shape == (60, 80, 3)

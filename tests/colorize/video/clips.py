@@ -1,0 +1,90 @@
+"""Small clips: a photograph under a moving camera, written with PyAV."""
+
+import itertools
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+from skimage import data
+
+PHOTOGRAPHS = {"cat": data.chelsea(), "cup": data.coffee(), "rocket": data.rocket()}
+TIME_BASE = Fraction(1, 12800)
+
+
+def pan(name="cup", count=12, width=96, height=64, *, colored=False, step=2):
+    """RGB frames of a camera that moves over a photograph."""
+    photograph = PHOTOGRAPHS[name]
+    scale = (height + 40) / photograph.shape[0]
+    small = cv2.resize(photograph, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    if not colored:
+        small = np.dstack([cv2.cvtColor(small, cv2.COLOR_RGB2GRAY)] * 3)
+    for index in range(count):
+        left, top = 4 + step * index % 60, 2 + index % 30
+        yield np.ascontiguousarray(small[top : top + height, left : left + width])
+
+
+def write_clip(
+    path: Path,
+    frames,
+    *,
+    rate=25,
+    times=None,
+    codec="libx264",
+    pix_fmt="yuv420p",
+    sound=None,
+):
+    """Write RGB frames; `times` in TIME_BASE where the rate varies, `sound` a codec of a sine."""
+    with av.open(path, "w") as container:
+        first, frames = _peek(frames)
+        settings = {"crf": "10"} if codec == "libx264" else {}
+        stream = container.add_stream(codec, rate=rate, options=settings)
+        stream.height, stream.width = first.shape[:2]
+        stream.pix_fmt = pix_fmt
+        if times is not None:
+            stream.codec_context.time_base = TIME_BASE
+        tone = container.add_stream(sound, rate=44100, layout="mono") if sound else None
+        for index, rgb in enumerate(frames):
+            frame = av.VideoFrame.from_ndarray(rgb, format="rgb24").reformat(format=pix_fmt)
+            frame.pts = index if times is None else times[index]
+            frame.time_base = Fraction(1, rate) if times is None else TIME_BASE
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+        if tone:
+            _write_sound(container, tone)
+    return path
+
+
+def _peek(frames):
+    frames = iter(frames)
+    first = next(frames)
+    return first, itertools.chain([first], frames)
+
+
+def _write_sound(container, stream, seconds=0.5):
+    samples = np.sin(np.arange(int(44100 * seconds)) * 440 * 2 * np.pi / 44100)
+    kind = stream.codec_context.format.name
+    scaled = samples if "flt" in kind else samples * 32767
+    array = scaled.astype(np.float32 if "flt" in kind else np.int16)[None]
+    frame = av.AudioFrame.from_ndarray(array, format=kind, layout="mono")
+    frame.sample_rate, frame.pts = 44100, 0
+    resampler = av.AudioResampler(kind, "mono", 44100, stream.codec_context.frame_size or 1024)
+    for part in (*resampler.resample(frame), *resampler.resample(None)):
+        container.mux(stream.encode(part))
+    container.mux(stream.encode(None))
+
+
+def read_clip(path: Path):
+    """RGB frames and their times in seconds."""
+    with av.open(path) as container:
+        frames = [
+            (frame.to_ndarray(format="rgb24"), frame.pts * frame.time_base)
+            for frame in container.decode(video=0)
+        ]
+    return np.stack([rgb for rgb, _ in frames]), [time for _, time in frames]
+
+
+def sound_packets(path: Path) -> list[bytes]:
+    with av.open(path) as container:
+        return [bytes(packet) for packet in container.demux(audio=0) if packet.size]
