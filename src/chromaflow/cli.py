@@ -188,6 +188,7 @@ def retrain(preset: PresetOption = "", recipe: RecipeOption = "", set_: SetOptio
 
 
 app.command(rich_help_panel=MAIN)(cli_colorize.colorize)
+app.command(rich_help_panel=MAIN)(cli_colorize.export)
 
 for trial in cli_experiments.COMMANDS:
     app.command(trial.__name__.replace("_", "-"), rich_help_panel=TRIALS)(trial)

@@ -24,6 +24,20 @@ def _text_or_file(text: str) -> str | Path:
     return Path(text).resolve() if os.path.isfile(text) else text  # noqa: PTH113
 
 
+def _model_folder(
+    folder: Path | None, preset: str, set_: list[str] | None
+) -> tuple[Path, settings.Settings]:
+    """A model folder, or the champion's; a folder alone needs no checkout."""
+    if folder and not (preset or set_):
+        return folder, settings.Settings()
+    project, values = load(preset, set_)
+    if folder is None:
+        from chromaflow.tracking.registry import champion_folder
+
+        folder = champion_folder(project, values)
+    return folder, values
+
+
 def colorize(
     photographs: Annotated[
         list[Path], typer.Argument(help="Photographs, videos or folders of them.")
@@ -102,14 +116,7 @@ def colorize(
     folder, hints, reference = _absolute(model), _absolute(hints), _absolute(reference)
     key_folder = _absolute(key_model)
     colors = _text_or_file(palette)
-    if folder and not (preset or set_):
-        values = settings.Settings()
-    else:
-        project, values = load(preset, set_)
-    if folder is None:
-        from chromaflow.tracking.registry import champion_folder
-
-        folder = champion_folder(project, values)
+    folder, values = _model_folder(folder, preset, set_)
     from chromaflow.colorize import colorize_many
     from chromaflow.models.folder import load_model
     from chromaflow.refine import check_name
@@ -145,3 +152,29 @@ def colorize(
         print(f"  {failure['file']}: {failure['reason']}", file=sys.stderr)
     if summary.failed:
         raise typer.Exit(1)
+
+
+def export(
+    target: Annotated[Path, typer.Argument(help="The ONNX file to write.")],
+    model: Annotated[
+        Path | None, typer.Option("--model", help="A model folder instead of the champion.")
+    ] = None,
+    side: Annotated[int, typer.Option(help="Of the square image that it takes, pixels.")] = 256,
+    preset: PresetOption = "",
+    set_: SetOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Write the champion as ONNX: lightness (1, 1, side, side) in 0..100 to ab.
+
+    ONNX Runtime must give the same colors within 0.01 CIE units.
+    """
+    place = target.expanduser().resolve()
+    folder, _ = _model_folder(_absolute(model), preset, set_)
+    from chromaflow.models.export import export_onnx
+    from chromaflow.models.folder import load_model
+
+    colorizer = load_model(folder)
+    colorizer.refine = "none"
+    difference = export_onnx(colorizer, place, side)
+    result = {"target": str(place), "difference": difference}
+    print_result(result, json, f"{place}: at most {difference:.1g} CIE units from torch's colors")

@@ -10,7 +10,6 @@ from chromaflow.experiments.costs import count_flops
 from chromaflow.models import build_model
 from chromaflow.settings import Model
 from chromaflow.tracking.client import connect
-
 from tests.experiments.conftest import tiny
 
 

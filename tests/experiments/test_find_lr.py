@@ -3,7 +3,6 @@ import pytest
 
 from chromaflow.errors import SettingsError
 from chromaflow.experiments.find_lr import find_lr, steepest, write_curve
-
 from tests.experiments.conftest import tiny
 
 

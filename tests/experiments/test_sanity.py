@@ -5,7 +5,6 @@ from chromaflow.experiments import sanity as module
 from chromaflow.experiments.sanity import picture, sanity
 from chromaflow.models.efficientnet_lite0 import EfficientNetColorizer
 from chromaflow.models.lite import NAME
-
 from tests.experiments.conftest import tiny
 
 

@@ -7,7 +7,6 @@ import pytest
 from chromaflow.errors import DataError, SettingsError
 from chromaflow.experiments.sweep import Axis, sweep
 from chromaflow.tracking.client import connect
-
 from tests.experiments.conftest import tiny
 
 AXES = [Axis.parse("training.learning_rate=1e-5..1e-2"), Axis.parse("training.batch=2,3")]

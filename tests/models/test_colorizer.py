@@ -25,7 +25,7 @@ class Block(Network):
     def config(self) -> dict[str, Any]:
         return {"name": self.name}
 
-    def forward(self, lightness: Tensor, guide: Any = None) -> Tensor:
+    def forward(self, lightness: Tensor, guide: Any = None) -> Tensor:  # noqa: ARG002
         assert lightness.shape[2] % 32 == lightness.shape[3] % 32 == 0
         bins = nn.functional.avg_pool2d(lightness, 4).round().long()
         return 100 * nn.functional.one_hot(bins[:, 0], 313).movedim(-1, 1).float()
@@ -91,6 +91,8 @@ def test_a_guide_that_the_network_cannot_follow_is_told(model: Colorizer) -> Non
 
 def test_channels_lie_together_in_memory() -> None:
     torch.manual_seed(0)
-    model = Colorizer(build_network("efficientnet_lite0", 313, width=0.0625), build_codebook("grid313"))
+    model = Colorizer(
+        build_network("efficientnet_lite0", 313, width=0.0625), build_codebook("grid313")
+    )
     logits = model(torch.rand(1, 1, 64, 64) * 100)
     assert logits.is_contiguous(memory_format=torch.channels_last)
