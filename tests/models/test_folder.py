@@ -87,7 +87,10 @@ def test_saving_replaces_a_folder(model: Colorizer, folder: Path) -> None:
         (lambda f: change(f, "network", depth=3), ["no size depth", "width"]),
         (lambda f: change(f, "network", weights="none"), ["says more or less"]),
         (lambda f: change(f, "network", width=10**9), ["width = 1000000000"]),
-        (lambda f: change(f, "network", width=0.125), ["another recipe", "other sizes of network."]),
+        (
+            lambda f: change(f, "network", width=0.125),
+            ["another recipe", "other sizes of network."],
+        ),
         (
             lambda f: change(f, "network", folded=True),
             ["another recipe", "lacks network.backbone."],

@@ -62,29 +62,36 @@ class LiteEncoder(nn.Module):
         folded: Published normalization is folded into the convolutions, which makes a fifth less
             work, and nothing depends on the batch. Otherwise it normalizes over the batch, which
             training from scratch needs.
+        levels: How many strides to give, the finest first; it ends with the last of them.
+
+    Attributes:
+        channels: Of the features at each of `strides`.
+        strides: Sides of their pixels, in pixels of the image.
     """
 
-    channels = tuple(stage[3] for stage in _STAGES if stage[-1])
-    strides = (2, 4, 8, 16, 32)
+    channels: tuple[int, ...] = tuple(stage[3] for stage in _STAGES if stage[-1])
+    strides: tuple[int, ...] = (2, 4, 8, 16, 32)
 
-    def __init__(self, *, folded: bool) -> None:
+    def __init__(self, *, folded: bool, levels: int = 5) -> None:
         super().__init__()
         self.folded, normalized = folded, not folded
+        self.channels, self.strides = self.channels[:levels], self.strides[:levels]
+        last = [number for number, stage in enumerate(_STAGES, 1) if stage[-1]][levels - 1]
         self.stem = Convolution(1, 32, 3, stride=2, normalized=normalized)
         inputs = (32, *(stage[3] for stage in _STAGES))
         self.stages = nn.ModuleList(
             _stage(before, *stage[:-1], normalized=normalized)
-            for before, stage in zip(inputs, _STAGES, strict=False)
+            for before, stage in zip(inputs, _STAGES[:last], strict=False)
         )
 
     def forward(self, lightness: Tensor) -> list[Tensor]:
-        """Features of lightness (B, 1, H, W), 0..100, at strides 2, 4, 8, 16 and 32.
+        """Features of lightness (B, 1, H, W), 0..100, at each of `strides`, the finest first.
 
         H and W are multiples of 32.
         """
         x = self.stem((lightness * 2.55 - 127) / 128)
         features = []
-        for stage, (*_, seen) in zip(self.stages, _STAGES, strict=True):
+        for stage, (*_, seen) in zip(self.stages, _STAGES, strict=False):
             x = stage(x)
             if seen:
                 features.append(x)
