@@ -55,7 +55,7 @@ def mean_field(lightness: Tensor, ab: Tensor) -> Tensor:
     distance = torch.cdist(colors, centers).square()
     # Bins that are nobody's nearest would only cost time.
     nearest = distance.argmin(dim=1)
-    used = nearest.unique()
+    used = nearest.bincount().nonzero()[:, 0]
     unary = -distance[:, used] / (2 * SIGMA_COLOR**2)
     kernel, shares = _kernel(lightness), unary.softmax(dim=1)
     for _ in range(STEPS):

@@ -47,10 +47,13 @@ def coefficients(
     middle = lightness.mean(dim=(2, 3), keepdim=True)
     guide = lightness - middle
     moments = window_mean(torch.cat((guide, guide * guide, ab, guide * ab), dim=1), radius)
-    mean, square, color, product = moments.split((1, 1, 2, 2), dim=1)
+    mean, square, color, product = (
+        moments[:, first:last] for first, last in ((0, 1), (1, 2), (2, 4), (4, 6))
+    )
     slope = (product - mean * color) / (square - mean * mean + smoothing)
     offset = color - slope * mean
-    slope, offset = window_mean(torch.cat((slope, offset), dim=1), radius).split(2, dim=1)
+    means = window_mean(torch.cat((slope, offset), dim=1), radius)
+    slope, offset = means[:, :2], means[:, 2:]
     return slope, offset - slope * middle
 
 

@@ -101,7 +101,8 @@ def draw_log(title: str, points: Sequence[tuple[float, float]], mark: float) -> 
     first, last = math.log10(min(xs)), math.log10(max(xs))
 
     def across(x: float) -> float:
-        return left + (right - left) * (math.log10(x) - first) / (last - first or 1.0)
+        share: float = (math.log10(x) - first) / (last - first or 1.0)
+        return left + (right - left) * share
 
     def up(value: float) -> float:
         return floor - (floor - top) * (value - low) / (high - low or 1.0)
