@@ -41,15 +41,16 @@ def test_a_chromaflow_command_parses(line):
 
 
 @pytest.mark.parametrize(
-    "line", [x for x in documented("chromaflow") if re.search("--(set|preset) ", x)]
+    "line", [x for x in documented("chromaflow") if re.search("--(set|preset|recipe) ", x)]
 )
 def test_a_chromaflow_command_sets_what_there_is(project, line):
     words = shlex.split(line)
-    given = {name: [] for name in ("--preset", "--set")}
+    given = {name: [] for name in ("--preset", "--recipe", "--set")}
     for option, value in pairwise(words):
         if option in given:
             given[option].append(value)
-    settings.load(project, "".join(given["--preset"]), given["--set"])
+    recipe = "".join(given["--recipe"])
+    settings.load(project, "".join(given["--preset"]), given["--set"], recipe)
 
 
 @pytest.mark.parametrize("line", documented("dvc"))

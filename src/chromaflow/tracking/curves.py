@@ -97,12 +97,11 @@ def draw_log(title: str, points: Sequence[tuple[float, float]], mark: float) -> 
     """
     xs, values = zip(*points, strict=True)
     left, right, top, floor = 50.0, _LOG_WIDTH - 20, 30.0, _LOG_HEIGHT - 30
-    low, high = min(values), max(values)
+    low, high = float(min(values)), float(max(values))
     first, last = math.log10(min(xs)), math.log10(max(xs))
 
     def across(x: float) -> float:
-        share: float = (math.log10(x) - first) / (last - first or 1.0)
-        return left + (right - left) * share
+        return left + (right - left) * (math.log10(x) - first) / (last - first or 1.0)
 
     def up(value: float) -> float:
         return floor - (floor - top) * (value - low) / (high - low or 1.0)
