@@ -12,7 +12,7 @@ from chromaflow.errors import ModelError
 from chromaflow.models import NETWORKS, Colorizer, Network, build_network
 from chromaflow.models.base import Hints
 from chromaflow.refine import REFINEMENTS
-from chromaflow.settings.groups import CodebookName, NetworkName, Refinement
+from chromaflow.settings.system import CodebookName, NetworkName, Refinement
 
 
 class Block(Network):

@@ -10,7 +10,7 @@ import pytest
 
 from chromaflow.project import Project
 from chromaflow.settings import Settings
-from chromaflow.settings.groups import SourceName
+from chromaflow.settings.data import SourceName
 from chromaflow.sources import ingest
 from tests.sources.hosts import Host
 from tests.sources.photographs import photograph

@@ -10,7 +10,8 @@ from pydantic import BeforeValidator
 
 from chromaflow import files
 from chromaflow.project import Project
-from chromaflow.settings.groups import Group, Settings
+from chromaflow.settings.group import Group
+from chromaflow.settings.groups import Settings
 from chromaflow.settings.quantities import parse_duration, parse_size
 
 

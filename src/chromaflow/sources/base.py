@@ -86,7 +86,7 @@ def open_source(name: str, project: Project, settings: Settings) -> Source:
     """Open the source that `chromaflow.sources.<name>` offers; only its libraries are loaded.
 
     Args:
-        name: A name of `chromaflow.settings.groups.SourceName`, or `historic`.
+        name: A name of `chromaflow.settings.data.SourceName`, or `historic`.
         project: The checkout.
         settings: `source` and `download` are used.
 

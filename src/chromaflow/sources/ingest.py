@@ -26,7 +26,7 @@ from chromaflow import console, files
 from chromaflow.errors import DataError
 from chromaflow.project import Project
 from chromaflow.settings import Settings
-from chromaflow.settings.groups import SourceName
+from chromaflow.settings.data import SourceName
 from chromaflow.sources.base import Record, Source, UnreadableError, image_id, open_source
 from chromaflow.sources.inspect import Inspection, inspect
 from chromaflow.sources.known import Known, described

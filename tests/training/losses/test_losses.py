@@ -7,7 +7,7 @@ from torch import Tensor
 
 from chromaflow.color.codebook import build_codebook
 from chromaflow.settings import Training
-from chromaflow.settings.groups import LossName
+from chromaflow.settings.system import LossName
 from chromaflow.training.losses import LOSSES, Losses, Step
 
 MakeStep = Callable[..., Step]
