@@ -86,8 +86,8 @@ def make_project(root: Path, paths: Sequence[Path], first: int = 0) -> Project:
         for number, path in enumerate(paths[start : start + _SHARD], first + start):
             content, key = path.read_bytes(), f"{number:06d}"
             digest = hashlib.sha256(content).hexdigest()
-            row = {"id": key, "key": key, "sha256": digest, "split": "train", "shard": shard}
-            rows.append(row)
+            place = {"split": "train", "shard": shard, "label": ""}
+            rows.append({"id": key, "key": key, "sha256": digest, **place})
             members.append(Member(key, path.suffix.lower(), content, {"id": key}))
         write_shard(project.raw / shard, members)
     project.validated.mkdir(parents=True, exist_ok=True)

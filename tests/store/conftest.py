@@ -27,6 +27,7 @@ class Accepted(NamedTuple):
     split: str
     data: bytes
     extension: str = ".jpg"
+    label: str | None = None
 
 
 Snapshot = dict[str, list[Accepted]]
@@ -84,6 +85,7 @@ def write_manifest(project: Project, snapshot: Snapshot) -> None:
             "shard": shard,
             "key": row.id,
             "sha256": hashlib.sha256(row.data).hexdigest(),
+            "label": row.label,
         }
         for shard, accepted in snapshot.items()
         for row in accepted

@@ -36,6 +36,13 @@ def test_manifest_without_splits(accept, snapshot, small):
     fails(project, small, DataError, "cannot be read", "split", "chromaflow validate")
 
 
+def test_manifest_without_labels(accept, snapshot, small):
+    project = accept(snapshot)
+    path = project.validated / "manifest.parquet"
+    pq.write_table(pq.read_table(path).drop_columns("label"), path)
+    fails(project, small, DataError, "cannot be read", "label", "chromaflow validate")
+
+
 @pytest.mark.parametrize(
     ("shard", "split"),
     [("../secret.tar", "train"), ("/etc/secret.tar", "train"), ("sample/000000.tar", "dev")],
@@ -43,7 +50,7 @@ def test_manifest_without_splits(accept, snapshot, small):
 def test_hostile_manifest(shard, split, accept, snapshot, small):
     project = accept(snapshot)
     path = project.validated / "manifest.parquet"
-    row = {"id": "1", "key": "1", "sha256": "0" * 64, "split": split, "shard": shard}
+    row = {"id": "1", "key": "1", "sha256": "0" * 64, "split": split, "shard": shard, "label": ""}
     rows = [row, {**row, "split": "train", "shard": "sample/000000.tar"}]
     pq.write_table(pa.Table.from_pylist(rows), path)
     fails(project, small, DataError, repr(split), repr(shard))

@@ -5,7 +5,7 @@ import io
 import itertools
 import json
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from chromaflow import files
 from chromaflow.store import statistics
-from chromaflow.store.read import FORMAT, INDEX, ITEM, UINT32, LabItem
+from chromaflow.store.read import FORMAT, INDEX, ITEM, LABELS, UINT32, LabItem
 
 Chunk = dict[str, Any]
 
@@ -177,3 +177,21 @@ def write_index(folder: Path, chunks: list[Chunk], chunk_bytes: int) -> None:
         "types": {"id": "str", "lab": "json"},
     }
     files.write_json(folder / INDEX, {"chunks": chunks, "config": config})
+
+
+def write_labels(folder: Path, names: Sequence[str], numbers: Sequence[int]) -> None:
+    """Write what is on the images of a split, for `read.read_labels`; the index must be there.
+
+    Args:
+        folder: `data/lab/<split>`.
+        names: The labels of the train split, sorted.
+        numbers: A place in them for each image in stored order, or −1.
+    """
+    content = {
+        # So that labels of other shards are never taken for those of these.
+        "index": files.sha256_of(folder / INDEX),
+        "labels": list(numbers),
+        "names": list(names),
+    }
+    text = json.dumps(content, ensure_ascii=False, separators=(",", ":"))
+    files.write_text(folder / LABELS, text + "\n")

@@ -15,10 +15,12 @@ from typing import Any, NamedTuple, TypedDict
 import numpy as np
 from numpy.typing import NDArray
 
+from chromaflow import files
 from chromaflow.errors import DataError
 from chromaflow.store.mirror import Mirror
 
 INDEX = "index.json"
+LABELS = "labels.json"
 # What an index says of shards of ours; litdata could be misled to unpickle by another.
 FORMAT = {
     "data_format": ["str", "numpy"],
@@ -102,6 +104,45 @@ def is_empty(folder: Path) -> bool:
         DataError: The index is missing, broken or not ours.
     """
     return not _read_index(folder)
+
+
+class Labels(NamedTuple):
+    """What is on the images of a split, in stored order.
+
+    Attributes:
+        names: The labels of the train split, sorted; the same for every split.
+        numbers: Places in `names`, int32 (N,); −1 where an image has no label, or one that no image
+            of the train split has.
+    """
+
+    names: list[str]
+    numbers: NDArray[np.int32]
+
+
+def read_labels(folder: Path) -> Labels:
+    """Read the labels of a split.
+
+    Args:
+        folder: `data/lab/<split>`.
+
+    Raises:
+        DataError: They are missing, broken, or those of other shards.
+    """
+    path, mend = folder / LABELS, f"run {_MEND}"
+    images = sum(entry.images for entry in _read_index(folder))
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        names = [str(name) for name in content["names"]]
+        numbers = np.array(content["labels"], np.int32)
+        fits = content["index"] == files.sha256_of(folder / INDEX) and len(numbers) == images
+        known = bool(np.all((numbers >= -1) & (numbers < len(names))))
+    except FileNotFoundError:
+        raise DataError(f"{path} is missing: the shards have no labels.", mend) from None
+    except (OSError, ValueError, KeyError, TypeError, OverflowError) as error:
+        raise DataError(f"{path} cannot be read: {error}", mend) from None
+    if not fits or not known:
+        raise DataError(f"{path} holds the labels of other shards.", mend)
+    return Labels(names, numbers)
 
 
 class _Chunk:

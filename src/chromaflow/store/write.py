@@ -9,13 +9,15 @@ import json
 import operator
 import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from chromaflow import console, files
@@ -24,7 +26,7 @@ from chromaflow.project import SPLITS, Project
 from chromaflow.settings import Settings
 from chromaflow.store import chunks, decode, statistics
 from chromaflow.store.convert import Group, Manner, Photograph, Work, convert
-from chromaflow.store.read import INDEX
+from chromaflow.store.read import INDEX, LABELS
 
 Progress = Callable[[str, int | None], AbstractContextManager[console.Advance]]
 
@@ -32,7 +34,7 @@ _Index = dict[str, list[chunks.Chunk]]
 
 STATISTICS = "statistics.json"
 HISTOGRAM = "ab_histogram.npy"
-_COLUMNS = ["split", "shard", "id", "key", "sha256"]
+_COLUMNS = ["split", "shard", "id", "key", "sha256", "label"]
 _VALIDATE = "run chromaflow validate"
 # Another number makes every shard anew: raise it when the same photograph shall give other bytes.
 _FORMAT = 3
@@ -108,6 +110,9 @@ def _read_groups(project: Project, settings: Settings) -> list[_Group]:
         order = ["split", "shard"]
         counts = table.group_by(order).aggregate([([], "count_all")])
         table = table.sort_by([(name, "ascending") for name in [*order, "id"]])
+        table = table.set_column(
+            table.schema.get_field_index("label"), "label", table["label"].cast(pa.string())
+        )
     except FileNotFoundError:
         raise DataError(f"{path} is missing.", _VALIDATE) from None
     except (OSError, ValueError, KeyError) as error:
@@ -169,6 +174,7 @@ def _write(
         index[group.split] += stored[group.split, group.name] or []
     for split, found in index.items():
         chunks.write_index(project.lab / split, found, settings.preprocess.shard_size)
+    _write_labels(project.lab, groups)
     summary = _summarize(project, settings, index, groups)
     _remove_others(project.lab, index, groups)
     return summary | {"decoded": decoded}
@@ -240,6 +246,20 @@ def _summarize(
     return summary
 
 
+def _write_labels(folder: Path, groups: Sequence[_Group]) -> None:
+    """Write the labels of each split; they are no part of a group: none is made anew for them."""
+    of_split = {
+        split: pa.chunked_array(
+            [c for g in groups if g.split == split for c in g.table["label"].chunks], pa.string()
+        )
+        for split in SPLITS
+    }
+    names = sorted(filter(None, pc.unique(of_split["train"]).to_pylist()))
+    for split, labels in of_split.items():
+        numbers = pc.fill_null(pc.index_in(labels, pa.array(names, pa.string())), -1)
+        chunks.write_labels(folder / split, names, numbers.to_pylist())
+
+
 def _remove_others(folder: Path, index: _Index, groups: Iterable[_Group]) -> None:
     """Remove what an earlier run left: chunks of other settings or images, unfinished files."""
     keep = {folder / name for name in (STATISTICS, HISTOGRAM, *SPLITS)}
@@ -248,7 +268,7 @@ def _remove_others(folder: Path, index: _Index, groups: Iterable[_Group]) -> Non
             keep.add(folder / group.split / name)
     paths = list(folder.iterdir())
     for split, found in index.items():
-        keep |= {folder / split / name for name in (INDEX, *(c["filename"] for c in found))}
+        keep |= {folder / split / name for name in (INDEX, LABELS, *(c["filename"] for c in found))}
         paths += (folder / split).iterdir()
     for path in paths:
         if path not in keep:
