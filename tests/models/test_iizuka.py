@@ -1,3 +1,4 @@
+import copy
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ from torch import Tensor, nn
 from chromaflow import settings
 from chromaflow.errors import ModelError
 from chromaflow.models import build_network
-from chromaflow.models.iizuka import Iizuka
+from chromaflow.models.iizuka import Iizuka, _Normalization
 from chromaflow.project import Project
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -48,13 +49,39 @@ def test_published_size() -> None:
 
 def test_global_features_see_the_picture_at_224(small: Iizuka) -> None:
     seen: list[tuple[int, ...]] = []
-    hook = small.low_level.register_forward_hook(lambda _, given, __: seen.append(given[0].shape))
+    first = small.low_level[0][0]  # type: ignore[index]
+    hook = first.register_forward_hook(lambda _, given, __: seen.append(given[0].shape))
     with torch.inference_mode():
         small(grey(1, 1, 64, 96))
         small(grey(1, 1, 224, 224))
     hook.remove()
     # The last one is shared by both branches, as published.
     assert seen == [(1, 1, 64, 96), (1, 1, 224, 224), (1, 1, 224, 224)]
+
+
+def test_statistics_are_those_of_the_pictures_own_size() -> None:
+    torch.manual_seed(0)
+    network, lightness = Iizuka(2, width=0.125), grey(3, 1, 32, 48)
+    alone = copy.deepcopy(network.low_level)
+    network(lightness)
+    alone(lightness / 50 - 1)
+    for kept, expected in zip(network.low_level.buffers(), alone.buffers(), strict=True):
+        assert torch.equal(kept, expected)
+
+
+def test_vectors_are_normalized_by_what_evaluation_will_know() -> None:
+    normalization = _Normalization(5)
+    with torch.no_grad():
+        normalization.weight.uniform_(0.5, 2)
+        normalization.bias.uniform_(-1, 1)
+    batch = torch.randn(8, 5, generator=torch.manual_seed(0)) * 3 + 1
+    trained = normalization(batch)
+    centered = (batch - batch.mean(dim=0)) / batch.std(dim=0)
+    expected = centered * normalization.weight + normalization.bias
+    torch.testing.assert_close(trained, expected, atol=1e-5, rtol=0)
+    for _ in range(200):
+        normalization(batch)
+    torch.testing.assert_close(normalization.eval()(batch), trained, atol=1e-5, rtol=0)
 
 
 def test_layer_by_layer(small: Iizuka) -> None:

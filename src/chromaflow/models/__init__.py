@@ -19,7 +19,23 @@ if TYPE_CHECKING:
 
 __all__ = ["NETWORKS", "Colorizer", "Network", "build_model", "build_network", "network_sizes"]
 
-NETWORKS = ("efficientnet_lite0",)
+NETWORKS = (
+    "attention_fusion",
+    "cheng",
+    "dahl",
+    "ddcolor",
+    "efficientnet_lite0",
+    "hwang_zhou",
+    "iizuka",
+    "koalarization",
+    "larsson",
+    "propagation",
+    "richart",
+    "unet",
+    "vcnn",
+    "zhang2016",
+    "zhang2017",
+)
 """Names of the networks; each is a module here, and its class the `NETWORK` there."""
 
 
