@@ -1,10 +1,11 @@
-"""Many photographs: files and folders, each colored or named with the reason why not."""
+"""Photographs and videos in number: each colored, or named with the reason why not."""
 
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from chromaflow import console
 from chromaflow.colorize.image import SIZE, PredictsColor
@@ -14,11 +15,17 @@ from chromaflow.colorize.photo import (
     is_folder_of_outputs,
     output_in,
 )
+from chromaflow.colorize.upsampling import find_upsampling
+from chromaflow.colorize.video import SUFFIXES as VIDEO_SUFFIXES
+from chromaflow.colorize.video import colorize_video, video_output_in
 from chromaflow.colorize.write import FORMAT_OF_SUFFIX, StorageError
 from chromaflow.errors import ModelError, SettingsError, UserError
 
+if TYPE_CHECKING:
+    from chromaflow.colorize.hints import UserHints
+
 # The last ones are not read, but their owner is told so by name rather than left without a picture.
-_PICTURE_SUFFIXES = frozenset(FORMAT_OF_SUFFIX) | {
+_PICTURE_SUFFIXES = frozenset(FORMAT_OF_SUFFIX) | VIDEO_SUFFIXES | {
     ".gif", ".bmp", ".pgm", ".ppm", ".pnm", ".pbm", ".heic", ".heif", ".avif",
 }  # fmt: skip
 
@@ -27,17 +34,19 @@ Progress = Callable[[str, int | None], AbstractContextManager[console.Advance]]
 
 @dataclass
 class Summary:
-    """What became of many photographs.
+    """What became of many photographs and videos.
 
     Args:
         done: How many were colored.
         were_colored: How many of these had been in color before.
         failed: `file` and `reason` of each one that was not.
+        notes: `file` and `note` of what could not be kept of a video as it was.
     """
 
     done: int = 0
     were_colored: int = 0
     failed: list[dict[str, str]] = field(default_factory=list)
+    notes: list[dict[str, str]] = field(default_factory=list)
 
     def fail(self, path: Path, reason: str) -> None:
         """Note a file, or a folder, that could not be colored."""
@@ -45,7 +54,7 @@ class Summary:
 
 
 def _photographs(folder: Path, target: Path, summary: Summary) -> Iterator[Path]:
-    """The pictures below a folder, but not hidden ones and not those in the target folder."""
+    """Pictures and videos below a folder, but not hidden ones and not those in the target."""
 
     def note(error: OSError) -> None:
         summary.fail(Path(error.filename), f"{error.filename} cannot be read: {error.strerror}.")
@@ -60,6 +69,10 @@ def _photographs(folder: Path, target: Path, summary: Summary) -> Iterator[Path]
         for name in sorted(names):
             if not name.startswith(".") and Path(name).suffix.lower() in _PICTURE_SUFFIXES:
                 yield here / name
+
+
+def _is_video(path: Path) -> bool:
+    return path.suffix.lower() in VIDEO_SUFFIXES
 
 
 def _plan(sources: Sequence[Path], target: Path, summary: Summary) -> dict[Path, Path]:
@@ -79,7 +92,8 @@ def _plan(sources: Sequence[Path], target: Path, summary: Summary) -> dict[Path,
                 continue
             seen.add(photograph.resolve())
             inside = photograph.parent.relative_to(source) if source.is_dir() else Path()
-            output = output_in(target / inside, photograph)
+            place = video_output_in if _is_video(photograph) else output_in
+            output = place(target / inside, photograph)
             first = plan.setdefault(output, photograph)
             if first is not photograph:
                 reason = f"{output} is already the picture of {first}; rename one of them."
@@ -96,9 +110,12 @@ def colorize_many(
     size: int = SIZE,
     max_pixels: int = MAX_PIXELS,
     overwrite: bool = False,
+    hints: "UserHints | None" = None,
+    key_model: PredictsColor | None = None,
+    upsampling: str = "bilinear",
     progress: Progress = console.progress,
 ) -> Summary:
-    """Color photographs and folders of them, one at a time, going on past those that fail.
+    """Color photographs, videos and folders of them, one by one, going on past those that fail.
 
     Args:
         model: The model, on any device.
@@ -109,6 +126,9 @@ def colorize_many(
         max_pixels: A larger picture is refused before it is decoded.
         overwrite: Replace outputs that lie in the photographs' own folder, too. In any other folder
             outputs are always replaced.
+        hints: What a user tells of the colors; points or strokes fit one photograph only.
+        key_model: Colors the key frames of videos instead.
+        upsampling: How the color of photographs comes to full size, one of `UPSAMPLINGS`.
         progress: Shows how far it is.
 
     Returns:
@@ -117,24 +137,35 @@ def colorize_many(
     Raises:
         UserError: The target is a file.
         StorageError: The disk is full, or the target cannot be written. No file is half-written.
-        SettingsError: `size` is under 32.
-        ModelError: The model predicts values that are not numbers.
+        SettingsError: `size` is under 32, an unknown upsampling, or points or strokes are given for
+            several photographs.
+        ModelError: The model takes no hints, or predicts values that are not numbers.
     """
     if target.exists() and not target.is_dir():
         raise UserError(f"{target} is a file; many photographs need a folder.", "give a folder")
+    if hints is not None:
+        hints.check_model(key_model or model)
+        hints.check_sources(sources)
+    find_upsampling(upsampling)
     summary = Summary()
     plan = _plan(sources, target, summary)
     with progress("Coloring", len(plan)) as advance:
         for output, photograph in plan.items():
             try:
-                result = colorize_photo(
-                    model,
-                    photograph,
-                    output,
-                    size=size,
-                    max_pixels=max_pixels,
-                    overwrite=overwrite or is_folder_of_outputs(output.parent, photograph),
-                )
+                options: dict[str, Any] = {
+                    "size": size,
+                    "max_pixels": max_pixels,
+                    "overwrite": overwrite or is_folder_of_outputs(output.parent, photograph),
+                    "hints": hints,
+                }
+                if _is_video(photograph):
+                    options |= {"key_model": key_model, "progress": progress}
+                    result = colorize_video(model, photograph, output, **options)
+                    notes = [{"file": str(photograph), "note": note} for note in result["notes"]]
+                    summary.notes += notes
+                else:
+                    options |= {"upsampling": upsampling}
+                    result = colorize_photo(model, photograph, output, **options)
             except StorageError as error:
                 done = f"{summary.done} of {len(plan)} photographs were colored before."
                 raise StorageError(f"{error.problem} {done}", error.mend) from None

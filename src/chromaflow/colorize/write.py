@@ -1,10 +1,11 @@
 """A colored photograph to a file: whole or not at all, with the grey one's depth, alpha and DPI."""
 
+import contextlib
 import errno
 import io
 import struct
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -39,6 +40,23 @@ class StorageError(UserError):
     """A disk or folder that takes no more files; to go on with the next photograph is no use."""
 
 
+@contextlib.contextmanager
+def storing(path: Path) -> Iterator[None]:
+    """Tell faults of the disk or the folder by name, while a file is written.
+
+    Raises:
+        StorageError: The disk is full, or the folder cannot be written.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno is None:
+            raise  # a codec's own
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+        mend = "make room, or choose another folder" if full else "choose another folder: --output"
+        raise StorageError(f"{path} cannot be written: {error.strerror}.", mend) from None
+
+
 def depth_for(path: Path, photo: Photo) -> type[np.uint8] | type[np.uint16]:
     """The type of level that a file can hold of a photograph."""
     deep = FORMAT_OF_SUFFIX[path.suffix.lower()] in _DEEP_FORMATS
@@ -67,20 +85,15 @@ def write_photo(path: Path, photo: Photo, strips: Iterable[tuple[int, Levels]]) 
         photo.notes.append("its alpha was left out: JPEG holds none")
     alpha = None if name == "JPEG" else photo.alpha
     try:
-        if depth_for(path, photo) is np.uint16:
-            data = _encode_deep(name, photo, _collect(photo, alpha, strips))
-            files.write_bytes(path, data)
-        else:
-            canvas = _paint(photo, alpha, strips)
-            with files.atomic_file(path) as file:
-                _save(canvas, file, name, photo)
-    except OSError as error:
-        if error.errno is None:
-            raise DataError(f"{path} cannot be written as {name}: {error}.") from None
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-        mend = "make room, or choose another folder" if full else "choose another folder: --output"
-        raise StorageError(f"{path} cannot be written: {error.strerror}.", mend) from None
-    except (ValueError, cv2.error) as error:
+        with storing(path):
+            if depth_for(path, photo) is np.uint16:
+                data = _encode_deep(name, photo, _collect(photo, alpha, strips))
+                files.write_bytes(path, data)
+            else:
+                canvas = _paint(photo, alpha, strips)
+                with files.atomic_file(path) as file:
+                    _save(canvas, file, name, photo)
+    except (OSError, ValueError, cv2.error) as error:
         raise DataError(f"{path} cannot be written as {name}: {error}.") from None
 
 

@@ -19,6 +19,7 @@ class Knows:
     """Gives the true color of each frame of a clip, which it knows by its lightness."""
 
     def __init__(self, clip):
+        self.clip = clip
         lab = [color.rgb2lab(rgb).astype(np.float32) for rgb in clip]
         self.truth = [plane[..., 1:].transpose(2, 0, 1) for plane in lab]
         self.lightness = [
@@ -60,6 +61,16 @@ def test_colors_follow_the_motion_from_few_key_frames(clip):
     ]
     assert max(errors[:17]) < 0.5 * max(still)
     assert np.mean(errors[:17]) < 0.4 * np.mean(still)
+
+
+def test_colors_grow_dim_with_the_light(clip):
+    linear = (clip[0] / 255) ** 2.2
+    lamp = [1, 0.8, 0.6, 0.45, 0.6, 0.8, 1]
+    model = Knows([((linear * lit) ** (1 / 2.2) * 255).astype(np.uint8) for lit in lamp])
+    colored = run(model, model.clip)
+    assert [one.frame.index for one in colored if one.is_key] == [0, 6]
+    error = np.abs(colored[3].ab - model.truth[3]).mean()
+    assert error < 0.5 * np.abs(model.truth[0] - model.truth[3]).mean()
 
 
 def test_a_shot_does_not_color_the_next_one(clip):

@@ -1,0 +1,221 @@
+"""Steadiness, speed and memory of colored video: frame by frame, and propagated from key frames.
+
+Clips are photographs of scikit-image under a moving camera, in color, so that the truth has its own
+figures beside; --clip adds others. Each way runs in a process of its own. "budget" is the time that
+it takes over that of one prediction of the model for every frame.
+
+    python benchmarks/video.py [--model FOLDER] [--clip FILE ...] [--seconds 10,60] [--threads 2]
+
+Without --model the default network is untrained: its time and memory are those of a trained one,
+its colors are not.
+"""
+
+import argparse
+import itertools
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+import torch
+from skimage import data
+
+from chromaflow.colorize.image import SIZE, predict_small, shrunk
+from chromaflow.colorize.video import colorize_video
+from chromaflow.colorize.video.join import join
+from chromaflow.colorize.video.motion import flow_between, followed
+from chromaflow.colorize.video.planes import resized
+from chromaflow.colorize.video.propagate import Colored
+from chromaflow.colorize.video.read import Video, describe, frames
+from chromaflow.colorize.video.write import write_segment
+from chromaflow.metrics.cdc import Cdc
+from chromaflow.metrics.warp_error import warp_error
+from chromaflow.models import build_model
+from chromaflow.models.folder import load_model
+from chromaflow.settings import Settings
+
+WIDTH, HEIGHT, RATE = 854, 480, 25
+SHOT_SECONDS = 4
+WAYS = ("frame by frame", "propagated")
+
+
+def scene(photograph: np.ndarray, count: int) -> Iterator[np.ndarray]:
+    """A camera that pans and draws nearer, over a photograph."""
+    height, width = photograph.shape[:2]
+    for index in range(count):
+        part = 0.75 - 0.15 * index / count
+        across = part * min(width, height * WIDTH / HEIGHT)
+        down = across * HEIGHT / WIDTH
+        left = (width - across) * index / count
+        top = (height - down) * (0.5 + 0.4 * np.sin(index / 20))
+        corners = np.float32([[left, top], [left + across, top], [left, top + down]])
+        edges = np.float32([[0, 0], [WIDTH, 0], [0, HEIGHT]])
+        matrix = cv2.getAffineTransform(corners, edges)
+        yield cv2.warpAffine(photograph, matrix, (WIDTH, HEIGHT), flags=cv2.INTER_CUBIC)
+
+
+def write_clip(path: Path, seconds: int) -> None:
+    """Shots of several photographs, one after the other."""
+    photographs = itertools.cycle([data.coffee(), data.chelsea(), data.astronaut(), data.rocket()])
+    count = seconds * RATE
+    shots = (scene(next(photographs), SHOT_SECONDS * RATE) for _ in itertools.count())
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=RATE, options={"preset": "veryfast"})
+        stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
+        for rgb in itertools.islice(itertools.chain.from_iterable(shots), count):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(rgb, format="rgb24")))
+        container.mux(stream.encode(None))
+
+
+def chosen_model(folder: Path | None):
+    if folder:
+        return load_model(folder)
+    torch.manual_seed(0)
+    settings = Settings()
+    unweighted = settings.model.model_copy(update={"weights": "none"})
+    return build_model(unweighted, rebalance=settings.training.rebalance).eval()
+
+
+def color_frame_by_frame(model, source: Path, target: Path) -> None:
+    video = describe(source, 10**9)
+    levels = video.coding.grey_levels()
+
+    def colored() -> Iterator[Colored]:
+        for frame in frames(video):
+            ab = predict_small(model, levels[shrunk(frame.luma, SIZE)], SIZE)
+            yield Colored(frame, ab, is_key=True)
+
+    segment = target.with_suffix(".nut")
+    with segment.open("wb") as file:
+        write_segment(file, video, colored())
+    with target.open("wb") as file:
+        join(file, target.suffix, video, [segment])
+    segment.unlink()
+
+
+def prediction_seconds(model, video: Video) -> float:
+    """The best of some predictions of one frame."""
+    frame = next(frames(video))
+    grey = video.coding.grey_levels()[shrunk(frame.luma, SIZE)]
+    runs = []
+    for _ in range(7):
+        start = time.perf_counter()
+        predict_small(model, grey, SIZE)
+        runs.append(time.perf_counter() - start)
+    return float(np.median(runs))
+
+
+def peak_memory() -> int:
+    """Bytes. Not getrusage, whose peak a process inherits from the one that started it."""
+    status = Path("/proc/self/status").read_text()
+    return int(status.partition("VmHWM:")[2].split()[0]) * 1024
+
+
+def measure(way: str, source: Path, target: Path, folder: Path | None) -> dict[str, float]:
+    """Run in a process of its own."""
+    model = chosen_model(folder)
+    video = describe(source, 10**9)
+    before = prediction_seconds(model, video)
+    start = time.perf_counter()
+    if way == "propagated":
+        colorize_video(model, source, target, overwrite=True)
+    else:
+        color_frame_by_frame(model, source, target)
+    seconds = time.perf_counter() - start
+    # The load of the machine may change meanwhile.
+    predicted = (before + prediction_seconds(model, video)) / 2
+    return {"seconds": seconds, "prediction": predicted, "peak": peak_memory()}
+
+
+def run_apart(way: str, source: Path, target: Path, arguments) -> dict[str, float]:
+    command = [sys.executable, __file__, "--measure", way, "--clip", str(source)]
+    command += ["--target", str(target), "--threads", str(arguments.threads)]
+    command += ["--model", str(arguments.model)] if arguments.model else []
+    environment = os.environ | {"OMP_NUM_THREADS": str(arguments.threads)}
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=environment)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def pictures(path: Path) -> Iterator[np.ndarray]:
+    with av.open(str(path)) as container:
+        for frame in container.decode(video=0):
+            yield frame.to_ndarray(format="rgb24")
+
+
+def tensor(rgb: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(rgb).permute(2, 0, 1)[None] / 255
+
+
+def steadiness(path: Path, motion_of: Path) -> tuple[float, float]:
+    """CDC and warp error of a video, by the motion of the one that it was made from."""
+    cdc, errors = Cdc(), []
+    before = None
+    for rgb, moving in zip(pictures(path), pictures(motion_of), strict=True):
+        cdc.update(tensor(rgb))
+        grey = shrunk(cv2.cvtColor(moving, cv2.COLOR_RGB2GRAY), SIZE)
+        if before is not None:
+            there, back = flow_between(grey, before[1]), flow_between(before[1], grey)
+            visible = followed(there, back)
+            now, then = (tensor(resized(one, *visible.shape)) for one in (rgb, before[0]))
+            flow = torch.from_numpy(there).permute(2, 0, 1)[None]
+            mask = torch.from_numpy(visible)[None, None]
+            errors.append(warp_error(now, then, flow, mask).item())
+        before = rgb, grey
+    return cdc.compute().item(), float(np.mean(errors))
+
+
+def report(name: str, source: Path, folder: Path, arguments) -> None:
+    count = sum(1 for _ in pictures(source))
+    for way in WAYS:
+        target = folder / f"{name}-{way.replace(' ', '-')}.mp4"
+        result = run_apart(way, source, target, arguments)
+        budget = result["seconds"] / count / result["prediction"]
+        cdc, error = steadiness(target, source)
+        print(
+            f"| {name} | {way} | {1000 * cdc:.3f} | {1000 * error:.3f} "
+            f"| {count / result['seconds']:.1f} | {budget:.2f} | {result['peak'] / 2**20:.0f} |",
+            flush=True,
+        )
+    cdc, error = steadiness(source, source)
+    print(f"| {name} | as it was | {1000 * cdc:.3f} | {1000 * error:.3f} | | | |", flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--model", type=Path, help="a model folder")
+    parser.add_argument("--clip", type=Path, action="append", default=[], help="may be repeated")
+    parser.add_argument("--seconds", default="10", help="of the clips made here, with commas")
+    parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--keep", type=Path, help="folder to keep the colored clips in")
+    parser.add_argument("--measure", choices=WAYS, help=argparse.SUPPRESS)
+    parser.add_argument("--target", type=Path, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    cv2.setNumThreads(arguments.threads)
+    if arguments.measure:
+        result = measure(arguments.measure, arguments.clip[0], arguments.target, arguments.model)
+        print(json.dumps(result))
+        return
+    print(f"{arguments.threads} threads; CDC and warp error in thousandths\n")
+    print("| clip | way | CDC | warp error | frames/s | budget | peak memory, MiB |")
+    print("|---|---|---:|---:|---:|---:|---:|")
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = arguments.keep or Path(temporary)
+        folder.mkdir(parents=True, exist_ok=True)
+        for seconds in filter(None, arguments.seconds.split(",")):
+            clip = Path(temporary) / f"{seconds}-s.mp4"
+            write_clip(clip, int(seconds))
+            report(clip.stem, clip, folder, arguments)
+        for clip in arguments.clip:
+            report(clip.stem, clip, folder, arguments)
+
+
+if __name__ == "__main__":
+    main()
