@@ -45,7 +45,7 @@ def read_eight(side: int) -> dict[str, NDArray[np.uint8]]:
 
 
 def write_lab(project: Project, photographs: dict[str, NDArray[np.uint8]]) -> None:
-    """Write photographs as the train split of `data/lab`, with its statistics.
+    """Write photographs as the train split of `data/lab`, each a kind of scene of its own.
 
     Args:
         project: Its `data/lab` must not exist.
@@ -57,6 +57,7 @@ def write_lab(project: Project, photographs: dict[str, NDArray[np.uint8]]) -> No
     chunks.write_index(
         folder, chunks.write(folder, "photographs", _SHARD_BYTES, items), _SHARD_BYTES
     )
+    chunks.write_labels(folder, list(photographs), range(len(photographs)))
     pixels = np.concatenate([lab.reshape(-1, 3) for lab in photographs.values()])
     np.save(project.lab / "ab_histogram.npy", ab_histogram(pixels))
     mean = (pixels[:, 1:].mean(axis=0) - 128).tolist()

@@ -18,8 +18,8 @@ class _Normalization(nn.BatchNorm1d):
     """Batch normalization by the unbiased variance, in training as in evaluation.
 
     torch trains by the biased one. Of a picture's many places both are the same, but of a batch of
-    eight vectors the unbiased one is an eighth part larger, and a network that leans on them would
-    color otherwise than it has learned to.
+    eight vectors the unbiased one is a seventh larger, and a network that leans on them would color
+    otherwise than it has learned to.
     """
 
     def forward(self, x: Tensor) -> Tensor:

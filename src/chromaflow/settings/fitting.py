@@ -3,6 +3,7 @@
 from collections.abc import Collection
 
 _OF_BINS = {"cross_entropy", "kl"}
+_BESIDE = {"adversarial", "colorfulness", "scene", "suggestions"}
 _OF_NETWORKS = {"scene": "iizuka", "suggestions": "zhang2017"}
 
 
@@ -31,8 +32,8 @@ def check_fit(losses: Collection[str], codebook: str, network: str) -> None:
                 f"for, but model.network = {network}; take {loss} out of training.losses, or set "
                 f"model.network to {owner}"
             )
-    if set(losses) == {"adversarial"}:
+    if not set(losses) - _BESIDE:
         raise ValueError(
-            "training.losses names adversarial alone, so nothing holds the color to the picture; "
-            "name another beside it, such as l1 with 100 times its weight"
+            f"training.losses names {' and '.join(sorted(losses))} alone, so nothing holds the "
+            "color to the picture; name another beside it, such as l1"
         )

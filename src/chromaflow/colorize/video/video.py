@@ -160,6 +160,4 @@ def _notes(video: Video) -> list[str]:
         )
     if chroma_divisor(video) == 1:
         notes.append("a side is odd, so it was written as 4:4:4, which some players do not show")
-    if video.was_colored:
-        notes.append("it was in color, and was colored anew from its lightness")
     return notes
