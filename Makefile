@@ -27,7 +27,7 @@ demo: $(READY) ## run the main job on the sample photographs and print what came
 
 test: $(READY) ## lint, types, import contract, unit tests, one run from end to end
 	@$(MAKE) --no-print-directory lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile --no-loadscope-reorder
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -1,6 +1,7 @@
 """What every test shares: a small project of its own, real photographs, no telemetry."""
 
 import os
+import shutil
 from pathlib import Path
 
 import hypothesis
@@ -22,9 +23,7 @@ hypothesis.settings.load_profile("same")
 def project(tmp_path: Path) -> Project:
     """An empty checkout with the default settings."""
     (tmp_path / "dvc.yaml").write_text((ROOT / "dvc.yaml").read_text())
-    (tmp_path / "configs").mkdir()
-    for preset in (ROOT / "configs").glob("*.yaml"):
-        (tmp_path / "configs" / preset.name).write_text(preset.read_text())
+    shutil.copytree(ROOT / "configs", tmp_path / "configs")
     made = Project(tmp_path)
     settings.save(made, settings.Settings())
     return made

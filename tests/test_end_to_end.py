@@ -259,7 +259,7 @@ def _with_small_settings(arguments):
     if command in TRIALS:
         return [*arguments, *TRIALS[command], *(f"--set={text}" for text in learning)]
     if "--preset" in arguments:
-        small = (*SMALL, "training.steps=2", "split.train=12", "split.validation=0")
+        small = (*SMALL, "training.steps=2", "split.train=12", "split.validation=0.3")
         return [*arguments, *(f"--set={text}" for text in small)]
     if "--recipe" in arguments:
         return [*arguments, *(f"--set={text}" for text in (*learning, "training.steps=2"))]

@@ -81,7 +81,7 @@ def test_a_killed_training_goes_on_in_its_run_and_repeats_no_metric(project, set
 def test_other_settings_are_another_run(project, settings):
     with training_run(project, settings) as first:
         pass
-    other = Settings.model_validate({"model": {"network": "another"}})
+    other = Settings.model_validate({"model": {"network": "richart"}})
     with training_run(project, other) as second:
         pass
     assert first.run_id != second.run_id
