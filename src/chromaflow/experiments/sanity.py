@@ -168,7 +168,9 @@ def _overfitting(settings: Settings, side: int) -> Settings:
         }
     )
     runtime = settings.runtime.model_copy(update={"workers": 0, "mirror": "", "processes": 0})
-    return settings.model_copy(update={"training": training, "runtime": runtime})
+    # What the network learned is asked for, not what a refinement makes of it.
+    model = settings.model.model_copy(update={"refine": "none"})
+    return settings.model_copy(update={"model": model, "training": training, "runtime": runtime})
 
 
 def sanity(settings: Settings, *, side: int = 64, minutes: float = 3.0) -> tuple[Sanity, Tensor]:
