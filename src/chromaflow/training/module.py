@@ -74,7 +74,8 @@ class ColorizerTraining(pl.LightningModule):
         if self._backbone is not None and training.backbone_rate == 0:
             self._backbone.requires_grad_(requires_grad=False)
         if training.compile:
-            model.network.compile()
+            # Not forward alone, which the outputs of some networks do not pass through.
+            model.network.outputs = torch.compile(model.network.outputs)  # type: ignore[method-assign]
 
     def _seed_step(self, batch_idx: int) -> None:
         """Make what is drawn in this step a function of its number, whatever was drawn before."""
