@@ -9,6 +9,8 @@ import cv2
 import numpy as np
 from skimage import data
 
+from chromaflow.colorize.video import colorize_video
+
 PHOTOGRAPHS = {"cat": data.chelsea(), "cup": data.coffee(), "rocket": data.rocket()}
 TIME_BASE = Fraction(1, 12800)
 
@@ -88,3 +90,10 @@ def read_clip(path: Path):
 def sound_packets(path: Path) -> list[bytes]:
     with av.open(path) as container:
         return [bytes(packet) for packet in container.demux(audio=0) if packet.size]
+
+
+def colored(model, clip, out, **options):
+    """Color a clip into a folder that must hold nothing else; what is told, and what it holds."""
+    result = colorize_video(model, clip, out, size=64, **options)
+    assert [path.name for path in out.iterdir()] == [Path(result["target"]).name]
+    return result, *read_clip(Path(result["target"]))
