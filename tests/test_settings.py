@@ -121,6 +121,14 @@ def test_the_value_of_a_text_setting_is_taken_as_it_is(project):
     assert settings.load(project, overrides=["source.folder='a b'"]).source.folder == "a b"
 
 
+@pytest.mark.parametrize("text", ["3e-3", "3E-3", "+3e-3", "3.e-3", "3.0e-3", "0.003"])
+def test_a_number_may_be_written_as_usual(project, text):
+    loaded = settings.load(project, overrides=[f"training.learning_rate={text}"])
+    assert loaded.training.learning_rate == 0.003
+    project.params.write_text(f"training:\n  losses: {{l1: {text}}}\n")
+    assert settings.load(project).training.losses == {"l1": 0.003}
+
+
 def test_a_key_stands_once(project):
     project.params.write_text("training:\n  steps: 4\nseed: 1\ntraining:\n  batch: 3\n")
     with pytest.raises(SettingsError, match="training stands there twice"):

@@ -21,7 +21,12 @@ RecipeArgument = Annotated[
 def sanity(
     recipe: RecipeArgument,
     minutes: Annotated[float, typer.Option(help="At most; it ends when it has learned.")] = 3.0,
-    side: Annotated[int, typer.Option(help="Of the photographs, pixels.")] = 64,
+    side: Annotated[
+        int | None,
+        typer.Option(
+            help="Of the photographs, pixels; if not given, 64, less where a patch decides."
+        ),
+    ] = None,
     set_: SetOption = None,
     json: JsonOption = False,
 ) -> None:

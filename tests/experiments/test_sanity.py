@@ -2,7 +2,8 @@ import torch
 from torch import nn
 
 from chromaflow.experiments import sanity as module
-from chromaflow.experiments.sanity import picture, sanity
+from chromaflow.experiments.sanity import picture, sanity, side_for
+from chromaflow.models import NETWORKS, network_class
 from chromaflow.models.efficientnet_lite0 import EfficientNetColorizer
 from chromaflow.models.lite import NAME
 from tests.experiments.conftest import tiny
@@ -21,6 +22,26 @@ def test_a_recipe_that_learns_passes(monkeypatch):
     assert picture(pictures).size == (8 * 32, 4 * 32)
     grey = pictures[:, 0]
     torch.testing.assert_close(grey[:, 0], grey[:, 2], atol=1e-3, rtol=0)
+
+
+def test_a_network_of_small_patches_gets_small_photographs():
+    assert {name: side_for(name) for name in ("richart", "vcnn", "zhang2016")} == {
+        "richart": 8,
+        "vcnn": 32,
+        "zhang2016": 64,
+    }
+
+
+def test_the_patch_is_what_decides_a_pixel():
+    for name in NETWORKS:
+        field = network_class(name).receptive_field
+        if field is None:
+            continue
+        network = network_class(name)(2).eval()
+        lightness = torch.rand(1, 1, 64, 64, requires_grad=True)
+        network(lightness)[0, :, 32, 32].sum().backward()
+        rows = lightness.grad[0, 0].any(dim=1).nonzero()
+        assert rows.max() - rows.min() + 1 <= field
 
 
 def test_a_rate_that_is_too_low_is_told():

@@ -5,12 +5,12 @@ import pytest
 import torch
 from pytorch_lightning.callbacks import Callback
 
-from chromaflow.errors import TrainingStoppedError
+from chromaflow.errors import SettingsError, TrainingStoppedError
 from chromaflow.project import Project
 from chromaflow.settings import Settings
 from chromaflow.training.module import ColorizerTraining
 from chromaflow.training.train import fingerprint, train
-from chromaflow.training.trainer import memory_told
+from chromaflow.training.trainer import size_told
 
 MakeLab = Callable[..., Project]
 
@@ -29,7 +29,7 @@ SPENT = [
 def test_spent_memory_is_told_with_what_helps(error: Exception) -> None:
     values = {"training": {"batch": 24, "crop": 96}, "model": {"width": 2.0}}
     settings = Settings.model_validate(values)
-    with pytest.raises(TrainingStoppedError, match="more memory") as caught, memory_told(settings):
+    with pytest.raises(TrainingStoppedError, match="more memory") as caught, size_told(settings):
         raise error
     for words in ("training.batch (24", "training.crop (96)", "model.width (2)"):
         assert words in caught.value.mend
@@ -37,13 +37,29 @@ def test_spent_memory_is_told_with_what_helps(error: Exception) -> None:
 
 
 def test_truly_spent_memory() -> None:
-    with pytest.raises(TrainingStoppedError, match="memory"), memory_told(Settings()):
+    with pytest.raises(TrainingStoppedError, match="memory"), size_told(Settings()):
         torch.empty(2**60, dtype=torch.uint8)
 
 
 def test_other_errors_pass() -> None:
-    with pytest.raises(RuntimeError, match="size of tensor"), memory_told(Settings()):
+    with pytest.raises(RuntimeError, match="size of tensor"), size_told(Settings()):
         torch.zeros(2) + torch.zeros(3)
+
+
+def test_one_value_for_batch_normalization_names_batch_and_crop() -> None:
+    settings = Settings.model_validate({"training": {"batch": 1, "crop": 32}})
+    layer = torch.nn.BatchNorm2d(4)
+    with (
+        pytest.raises(SettingsError, match=r"training.batch = 1 and training.crop = 32") as caught,
+        size_told(settings),
+    ):
+        layer(torch.zeros(1, 4, 1, 1))
+    assert "raise" in caught.value.mend
+
+
+def test_other_values_refused_stay_what_they_are() -> None:
+    with pytest.raises(ValueError, match="other"), size_told(Settings()):
+        raise ValueError("other")
 
 
 def test_the_checkpoint_stays(

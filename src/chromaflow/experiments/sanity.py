@@ -24,7 +24,7 @@ from chromaflow.color.lab import join, lab_to_rgb
 from chromaflow.color.stored import decode_stored
 from chromaflow.errors import SettingsError
 from chromaflow.experiments.photographs import read_eight, write_lab
-from chromaflow.models import Colorizer
+from chromaflow.models import Colorizer, network_class
 from chromaflow.project import Project
 from chromaflow.settings import Settings
 from chromaflow.training.module import ColorizerTraining
@@ -35,7 +35,9 @@ MARGIN = 1.0
 LOSSLESS = 35.0
 """dB that count as the best where the codebook and the size lose next to nothing: a mean ΔE of
 about 1, which few see."""
-_LOOKS = 60
+_LOOKS, _SIDE = 60, 64
+_FALL = 0.6
+"""Of the time, in which the rate falls: what is left of the loss is the noise of its steps."""
 _MOST_STEPS = 1_000_000
 
 
@@ -101,6 +103,15 @@ class _Watch(Callback):
             ideal = represent(model, self._ab.to(pl_module.device)).cpu()
         self.best = min(LOSSLESS, _psnr(self._lightness, ideal, self._ab))
         self._begun = self._looked = time.monotonic()
+
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Let the rate, which the schedule has set anew, fall in a straight line at last."""
+        left = 1 - (time.monotonic() - self._begun) / self._seconds
+        for optimizer in trainer.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] *= min(1.0, max(0.0, left / _FALL))
 
     def on_train_batch_end(
         self,
@@ -173,14 +184,33 @@ def _overfitting(settings: Settings, side: int) -> Settings:
     return settings.model_copy(update={"model": model, "training": training, "runtime": runtime})
 
 
-def sanity(settings: Settings, *, side: int = 64, minutes: float = 3.0) -> tuple[Sanity, Tensor]:
+def side_for(network: str) -> int:
+    """Side of the photographs that a network is asked to overfit, pixels.
+
+    One that sees a small patch around each pixel takes like patches for the same, whatever their
+    color: it gets photographs of about twice its patch.
+
+    Args:
+        network: Its name.
+
+    Raises:
+        ModelError: An unknown name.
+    """
+    field = network_class(network).receptive_field
+    return _SIDE if field is None else min(_SIDE, 2 * field // 8 * 8)
+
+
+def sanity(
+    settings: Settings, *, side: int | None = None, minutes: float = 3.0
+) -> tuple[Sanity, Tensor]:
     """Overfit eight photographs with a recipe's own network, codebook, losses and optimizer.
 
-    The optimizer's rate stays at its peak; augmentation, weight decay and validation are off.
+    The optimizer's rate stays at its peak, then falls to nothing towards the end; augmentation,
+    weight decay and validation are off.
 
     Args:
         settings: Of the recipe.
-        side: Of the photographs, pixels.
+        side: Of the photographs, pixels; None: `side_for` its network.
         minutes: At most; it ends as soon as the best is reached.
 
     Returns:
@@ -191,6 +221,7 @@ def sanity(settings: Settings, *, side: int = 64, minutes: float = 3.0) -> tuple
         SettingsError: A side that the network cannot see, or a loss that does not fit.
         TrainingStoppedError: The loss is no longer a number, or a signal asked to stop.
     """
+    side = side_for(settings.model.network) if side is None else side
     photographs = read_eight(side)
     lightness, ab = decode_stored(torch.from_numpy(np.stack(list(photographs.values()))))
     watch, begun = _Watch(lightness, ab, 60 * minutes), time.monotonic()

@@ -17,7 +17,15 @@ if TYPE_CHECKING:
     # A model that serves needs no settings, nor the library that checks them.
     from chromaflow.settings import Model
 
-__all__ = ["NETWORKS", "Colorizer", "Network", "build_model", "build_network", "network_sizes"]
+__all__ = [
+    "NETWORKS",
+    "Colorizer",
+    "Network",
+    "build_model",
+    "build_network",
+    "network_class",
+    "network_sizes",
+]
 
 NETWORKS = (
     "attention_fusion",
@@ -39,13 +47,19 @@ NETWORKS = (
 """Names of the networks; each is a module here, and its class the `NETWORK` there."""
 
 
-def _find(name: str) -> Any:
+def network_class(name: str) -> type[Network]:
+    """The class of a network.
+
+    Raises:
+        ModelError: An unknown name.
+    """
     if name not in NETWORKS:
         near = difflib.get_close_matches(name, NETWORKS, n=3, cutoff=0.4) or NETWORKS
         raise ModelError(
             f"unknown network {name!r}; did you mean {', '.join(near)}?", "set model.network"
         )
-    return importlib.import_module(f"chromaflow.models.{name}").NETWORK
+    network: type[Network] = importlib.import_module(f"chromaflow.models.{name}").NETWORK
+    return network
 
 
 def network_sizes(name: str) -> set[str]:
@@ -54,7 +68,7 @@ def network_sizes(name: str) -> set[str]:
     Raises:
         ModelError: An unknown name.
     """
-    return set(inspect.signature(_find(name)).parameters) - {"channels"}
+    return set(inspect.signature(network_class(name)).parameters) - {"channels"}
 
 
 def build_network(name: str, channels: int, **sizes: Any) -> Network:
@@ -71,7 +85,8 @@ def build_network(name: str, channels: int, **sizes: Any) -> Network:
     known = network_sizes(name)
     for size in sorted(sizes.keys() - known):
         raise ModelError(f"network {name} has no size {size}; it has {', '.join(sorted(known))}")
-    network: Network = _find(name)(channels, **sizes)
+    build: Any = network_class(name)
+    network: Network = build(channels, **sizes)
     return network
 
 

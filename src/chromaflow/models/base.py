@@ -66,6 +66,7 @@ class Network(nn.Module, ABC):
         stride: Side of a pixel of its output, in pixels of its input.
         multiple: The sides of its input are multiples of this.
         guide: The type that it can be guided by, or None.
+        receptive_field: Side of the patch that decides the color of a pixel, where it is small.
         backbone: The module with published weights, None where there is none.
     """
 
@@ -73,6 +74,7 @@ class Network(nn.Module, ABC):
     stride: int
     multiple: int
     guide: type[Hints] | type[Reference] | None = None
+    receptive_field: int | None = None
     backbone: Any
 
     def __init__(self) -> None:

@@ -32,6 +32,7 @@ class RichartClassifier(Network):
     name = "richart"
     stride = 1
     multiple = 1
+    receptive_field = PATCH
 
     def __init__(self, channels: int, *, width: float = 1.0) -> None:
         super().__init__()

@@ -47,6 +47,7 @@ class PatchwiseVCNN(Network):
     name = "vcnn"
     stride = 1
     multiple = 1
+    receptive_field = 2 * MARGIN + 1
 
     def __init__(self, channels: int, *, width: float = 1.0) -> None:
         super().__init__()

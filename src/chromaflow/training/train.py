@@ -26,7 +26,7 @@ from chromaflow.training.checkpoint import disk_error, readable
 from chromaflow.training.data import LabData
 from chromaflow.training.module import ColorizerTraining
 from chromaflow.training.optimizers import initialize
-from chromaflow.training.trainer import build_trainer, memory_told, quiet_and_deterministic
+from chromaflow.training.trainer import build_trainer, quiet_and_deterministic, size_told
 
 _CODE = ("color", "models", "training")
 
@@ -141,7 +141,7 @@ def train(
         own = [curves, checkpoints, Bar(), *_patience(training.patience if validates else 0)]
         trainer = build_trainer(training, loggers, [*own, *callbacks], validates=validates)
         resumed = checkpoints.path if readable(checkpoints.path) else None
-        with memory_told(settings):
+        with size_told(settings):
             trainer.fit(module, datamodule=data, ckpt_path=resumed, weights_only=True)
     summary: dict[str, Any] = {
         "steps": trainer.global_step,

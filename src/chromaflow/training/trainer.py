@@ -16,6 +16,7 @@ from chromaflow.settings import Settings, Training
 from chromaflow.training.checkpoint import AtomicCheckpoints
 
 # What torch says where the CPU's memory is spent, by operating system.
+_ONE_VALUE = "Expected more than 1 value per channel"
 _NO_MEMORY = ("can't allocate memory", "not enough memory", "cannot allocate memory")
 _LIBRARIES = ("pytorch_lightning", "lightning_fabric", "lightning.pytorch")
 
@@ -50,17 +51,27 @@ def quiet_and_deterministic(threads: int) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def memory_told(settings: Settings) -> Iterator[None]:
-    """Tell what helps where the memory of GPU or CPU is spent; other errors pass.
+def size_told(settings: Settings) -> Iterator[None]:
+    """Tell what helps where batch and crop are too large or too small; other errors pass.
 
     Args:
         settings: Its `model` and `training` decide how much is needed.
 
     Raises:
         TrainingStoppedError: In the place of an error of memory.
+        SettingsError: In the place of batch normalization's, which one value cannot be put to.
     """
     try:
         yield
+    except ValueError as error:
+        if _ONE_VALUE not in str(error):
+            raise
+        training = settings.training
+        raise SettingsError(
+            f"batch normalization needs more than the one value for each channel that is left of "
+            f"training.batch = {training.batch} and training.crop = {training.crop}.",
+            "raise one of the two",
+        ) from None
     except (RuntimeError, MemoryError) as error:
         spent = isinstance(error, torch.OutOfMemoryError | MemoryError)
         if not spent and not any(words in str(error).lower() for words in _NO_MEMORY):
