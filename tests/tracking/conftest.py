@@ -46,7 +46,8 @@ def write_candidate(project):
 
     def write(seed=0):
         noise = np.random.default_rng(seed).bytes(4096)
-        files.write_json(project.candidate / "model.json", {"seed": seed})
+        parts = {"network": {"name": "vcnn"}, "codebook": {"name": "regression"}, "refine": "none"}
+        files.write_json(project.candidate / "model.json", {"format": 2, "seed": seed, **parts})
         files.write_bytes(project.candidate / "weights.safetensors", noise)
         return files.digest_of_folder(project.candidate)
 

@@ -54,6 +54,20 @@ numpy.save("rgb.npy", model.predict(numpy.load("grey.npy")))
     assert np.array_equal(found, expected)
 
 
-def test_requirements_are_pinned_without_local_builds():
-    assert [pin.partition("==")[0] for pin in requirements()] == ["numpy", "safetensors", "torch"]
-    assert all("+" not in pin for pin in requirements())
+@pytest.mark.parametrize(
+    ("model", "more"),
+    [
+        (Model(), []),
+        (Model(network="vcnn", codebook="regression", refine="total_variation"), ["scikit-image"]),
+        (
+            Model(network="cheng", codebook="regression", backbone="resnet18", weights="none"),
+            ["timm"],
+        ),
+    ],
+)
+def test_requirements_are_what_the_model_needs_pinned_without_local_builds(tmp_path, model, more):
+    histogram = np.ones((256, 256), dtype=np.int64)
+    save_model(build_model(model, rebalance=0.5, histogram=histogram), tmp_path / "model")
+    pins = requirements(tmp_path / "model")
+    assert [pin.partition("==")[0] for pin in pins] == ["numpy", "safetensors", "torch", *more]
+    assert all("+" not in pin for pin in pins)

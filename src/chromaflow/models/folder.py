@@ -38,7 +38,12 @@ def save_model(model: Colorizer, folder: Path) -> None:
         files.write_json(temporary / DESCRIPTION, {"format": FORMAT, **model.config()})
 
 
-def _read_description(folder: Path) -> dict[str, Any]:
+def read_description(folder: Path) -> dict[str, Any]:
+    """What a model folder tells of its network, codebook and refinement.
+
+    Raises:
+        ModelError: A file that cannot be read, of another format or without one of the three.
+    """
     path = folder / DESCRIPTION
     try:
         description = json.loads(path.read_text(encoding="utf-8"))
@@ -129,7 +134,7 @@ def load_model(folder: Path, device: str | torch.device = "cpu") -> Colorizer:
     """
     if not folder.is_dir():
         raise ModelError(f"there is no model folder {folder}.", _MEND)
-    description = _read_description(folder)
+    description = read_description(folder)
     tensors = _read_weights(folder / WEIGHTS)
     model = _build(description, folder / DESCRIPTION)
     _check_weights(tensors, model.state_dict(), folder / WEIGHTS)

@@ -9,13 +9,26 @@ import chromaflow
 
 MODEL_PATH = "artifacts/model"
 # What loading and coloring import; MLflow would find out by running the model.
-_REQUIREMENTS = ("numpy", "safetensors", "torch")
+_ALWAYS = ("numpy", "safetensors", "torch")
+_OF_REFINEMENTS = {"superpixels": "scikit-image", "total_variation": "scikit-image"}
 
 
-def requirements() -> list[str]:
-    """The libraries that the model needs, pinned to the versions installed here."""
+def requirements(folder: Path) -> list[str]:
+    """The libraries that a model folder needs, pinned to the versions installed here.
+
+    Raises:
+        ModelError: A folder that cannot be read.
+    """
+    from chromaflow.models.folder import read_description  # noqa: PLC0415 (imports torch)
+    from chromaflow.models.lite import NAME  # noqa: PLC0415
+
+    description, names = read_description(folder), list(_ALWAYS)
+    if description["network"].get("backbone", NAME) != NAME:
+        names.append("timm")
+    if (library := _OF_REFINEMENTS.get(description["refine"])) is not None:
+        names.append(library)
     # A local build such as 2.14.1+cpu is on no index under its full name.
-    return [f"{name}=={metadata.version(name).partition('+')[0]}" for name in _REQUIREMENTS]
+    return [f"{name}=={metadata.version(name).partition('+')[0]}" for name in names]
 
 
 def write_package(folder: Path, destination: Path, model_id: str) -> None:
@@ -48,7 +61,7 @@ def write_package(folder: Path, destination: Path, model_id: str) -> None:
                 outputs=Schema([TensorSpec(pixels, (-1, -1, -1, 3))]),
             ),
             input_example=np.arange(32 * 32, dtype=np.uint16).reshape(1, 32, 32).astype(pixels),
-            pip_requirements=requirements(),
+            pip_requirements=requirements(folder),
             mlflow_model=Model(model_id=model_id),
         )
     shutil.rmtree(staged)
