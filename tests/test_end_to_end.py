@@ -20,7 +20,11 @@ from skimage import data
 
 from chromaflow import dvc, settings
 from chromaflow.files import digest_of_folder
+from chromaflow.models import build_model
+from chromaflow.models.folder import save_model
 from chromaflow.project import Project
+from chromaflow.settings import Model
+from tests.colorize.video.clips import pan, write_clip
 
 pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(900)]
 ROOT = Path(__file__).resolve().parents[1]
@@ -253,6 +257,23 @@ TRIALS = {
 }
 
 
+@pytest.fixture(scope="module")
+def examples(photographs, tmp_path_factory):
+    """What stands in capitals in the documents, and an example of each."""
+    folder, archive = photographs
+    place = tmp_path_factory.mktemp("examples")
+    hints = {"points": [{"x": 20, "y": 30, "color": "teal"}]}
+    (place / "hints.json").write_text(json.dumps(hints))
+    hinted = Model(network="zhang2017", codebook="regression", width=0.125)
+    save_model(build_model(hinted, rebalance=0.5), place / "hinted")
+    write_clip(place / "clip.mp4", pan(count=4))
+    first = min(folder.iterdir())
+    return {
+        **{"PHOTOGRAPHS": folder, "ARCHIVE": archive, "PHOTOGRAPH": first, "PICTURE": first},
+        **{"HINTS": place / "hints.json", "HINTED": place / "hinted", "CLIP": place / "clip.mp4"},
+    }
+
+
 def _with_small_settings(arguments):
     """The arguments of a command, and settings that make it a matter of seconds."""
     command, learning = arguments[0], [text for text in SMALL if text.startswith("training.")]
@@ -266,20 +287,18 @@ def _with_small_settings(arguments):
     return arguments
 
 
-def test_the_commands_of_the_documents_run(trained, photographs):
+def test_the_commands_of_the_documents_run(trained, examples):
     project, _ = trained
-    folder, archive = photographs
+    in_capitals = re.compile(rf"\b({'|'.join(examples)})\b")
     for words in dict.fromkeys(_documented()):
         arguments = _with_small_settings(
-            [
-                word.replace("PHOTOGRAPHS", str(folder)).replace("ARCHIVE", str(archive))
-                for word in words
-            ]
+            [in_capitals.sub(lambda found: str(examples[found[0]]), word) for word in words]
         )
-        if words[0] in ("colorize", "export"):
+        if words[0] in ("colorize", "export") and "--model" not in words:
             # Two steps of training beat no baseline, so nothing is promoted.
             arguments += ["--model", "models/candidate"]
         done = chromaflow(project, *arguments, check=words[0] != "sanity")
         assert done.returncode in (0, 1), done.stderr
         assert "Traceback" not in done.stderr
     assert len(list((project.root / "colorized").glob("*-color.jpg"))) == 20
+    assert (project.root / "colorized" / "clip-color.mp4").is_file()

@@ -1,26 +1,21 @@
-import contextlib
 import json
-import multiprocessing
 import os
 import signal
 import subprocess
 import sys
 import tarfile
-import time
 from contextlib import contextmanager
-from pathlib import Path
 
 import numpy as np
 import pytest
-from litdata.streaming.writer import BinaryWriter
 from PIL import Image
 from skimage import color
 
 from chromaflow import settings as settings_file
-from chromaflow.errors import DataError, ServerError, UserError
-from chromaflow.files import digest_of_folder, sha256_of
+from chromaflow.errors import DataError, ServerError
+from chromaflow.files import digest_of_folder
 from chromaflow.settings import Settings
-from chromaflow.store import chunks, convert, statistics, write
+from chromaflow.store import statistics, write
 from chromaflow.store.decode import photograph_to_lab
 from chromaflow.store.read import LabShards, read_split
 from chromaflow.store.write import preprocess
@@ -126,44 +121,6 @@ def test_nothing_tells_when_or_where(accept, snapshot, small):
             assert str(project.root).encode() not in path.read_bytes()
 
 
-def test_litdata_writes_the_bytes_it_always_wrote(tmp_path):
-    """Another release of litdata may write another format: then raise _FORMAT in write.py."""
-    ramp = np.arange(32 * 40 * 3, dtype=np.uint32).astype(np.uint8).reshape(32, 40, 3)
-    items = [{"id": name, "lab": ramp} for name in ("one", "zwei")]
-    chunks.write(tmp_path, "group", 2**20, items)
-    lab = np.array([4, 3, *ramp.shape], np.uint32).tobytes() + ramp.tobytes()
-    stored = [
-        np.array([len(name), len(lab)], np.uint32).tobytes() + name.encode() + lab
-        for name in ("one", "zwei")
-    ]
-    offsets = np.cumsum([16, *map(len, stored)], dtype=np.uint32)
-    expected = np.uint32(2).tobytes() + offsets.tobytes() + b"".join(stored)
-    assert (tmp_path / "group-00000.bin").read_bytes() == expected
-
-
-@pytest.mark.parametrize("filled", [True, False])
-def test_the_index_is_the_one_that_litdata_writes(tmp_path, filled):
-    found = []
-    if filled:
-        items = [{"id": "one", "lab": np.zeros((32, 40, 3), np.uint8)}]
-        found = chunks.write(tmp_path, "group", 2**20, items)
-    chunks.write_index(tmp_path, found, 2**20)
-    index = json.loads((tmp_path / "index.json").read_text())
-    writer = BinaryWriter(str(tmp_path / "other"), chunk_bytes=2**20)
-    writer.add_item(0, {"id": "one", "lab": np.zeros((32, 40, 3), np.uint8)})
-    writer.done()
-    writer.merge()
-    theirs = json.loads((tmp_path / "other" / "index.json").read_text())
-    assert index["config"] == theirs["config"]
-    keys = {"chunk_bytes", "chunk_size", "dim", "filename"}
-    assert all(keys == chunk.keys() & keys for chunk in theirs["chunks"])
-    if filled:
-        assert [{key: chunk[key] for key in keys - {"filename"}} for chunk in index["chunks"]] == [
-            {key: chunk[key] for key in keys - {"filename"}} for chunk in theirs["chunks"]
-        ]
-        assert index["chunks"][0]["sha256"] == sha256_of(tmp_path / "group-00000.bin")
-
-
 def test_many_pixels_are_looked_up_and_give_the_same_bytes(
     accept, snapshot, small, tmp_path, monkeypatch
 ):
@@ -189,18 +146,6 @@ def test_what_is_kept_is_not_counted_again(accept, snapshot, small, monkeypatch)
     monkeypatch.setattr(statistics.ColorCount, "add", add)
     preprocess(project, small)
     assert len(counted) == 7
-
-
-def test_colors_are_counted_exactly_beyond_what_a_float_holds(monkeypatch):
-    monkeypatch.setattr(statistics, "_EXACT", 1000)
-    random = np.random.default_rng(0)
-    images = [random.integers(0, 9, (20, 30, 3), np.uint8) for _ in range(5)]
-    colors = statistics.ColorCount()
-    expected = np.zeros((256, 256), np.int64)
-    for lab in images:
-        colors.add(lab)
-        np.add.at(expected, (lab[..., 1], lab[..., 2]), 1)
-        assert np.array_equal(colors.total(), expected)
 
 
 @pytest.mark.parametrize("kind", ["*.npy", "*[0-9a-f].json"])
@@ -261,117 +206,6 @@ def test_what_stood_there_does_not_show(change, accept, snapshot, small, tmp_pat
     )
     if change == "add":
         assert kept.items() <= chunk_files(project).items()
-
-
-def over(processes, settings, monkeypatch):
-    """Settings for so many processes, which are worth it even for small images."""
-    monkeypatch.setattr(write, "_WORTH_A_PROCESS", 1)
-    runtime = settings.runtime.model_copy(update={"processes": processes})
-    return settings.model_copy(update={"runtime": runtime})
-
-
-@pytest.mark.parametrize("table", [1, 2**62], ids=["table", "direct"])
-def test_any_number_of_processes_gives_the_same_bytes(
-    table, accept, snapshot, small, tmp_path, monkeypatch
-):
-    project = accept(snapshot)
-    summary = preprocess(project, small)
-    expected = digest_of_folder(project.lab)
-    project.lab.rename(tmp_path / "other")
-    monkeypatch.setattr(write, "_WORTH_A_TABLE", table)
-    started, real = [], convert.convert
-    monkeypatch.setattr(write, "convert", lambda *given: started.append(given[2]) or real(*given))
-    assert preprocess(project, over(3, small, monkeypatch)) == summary
-    assert started == [3]
-    assert digest_of_folder(project.lab) == expected
-
-
-def test_few_photographs_start_no_process(accept, snapshot, small, monkeypatch):
-    monkeypatch.setattr(convert, "_over_processes", None)
-    settings = small.model_copy(update={"runtime": Settings().runtime})
-    assert preprocess(accept(snapshot), settings)["decoded"] == 21
-
-
-def test_processes_tell_what_is_wrong(accept, snapshot, small, monkeypatch):
-    project = accept(snapshot)
-    victim = project.raw / "sample" / "000001.tar"
-    victim.unlink()
-    with pytest.raises(DataError, match=r"000001\.tar is missing"):
-        preprocess(project, over(2, small, monkeypatch))
-    accept(snapshot)
-    assert preprocess(project, small)["images"]["train"] == 15
-
-
-def test_a_process_that_was_killed_is_told(accept, snapshot, small, monkeypatch, tmp_path):
-    project = accept(snapshot)
-    preprocess(project, small)
-    expected = digest_of_folder(project.lab)
-    project.lab.rename(tmp_path / "other")
-
-    def progress(*_):
-        for process in multiprocessing.active_children():
-            process.kill()
-        return contextlib.nullcontext(lambda _: progress())
-
-    with pytest.raises(UserError, match=r"runtime\.processes"):
-        preprocess(project, over(2, small, monkeypatch), progress)
-    preprocess(project, small)
-    assert digest_of_folder(project.lab) == expected
-
-
-PROGRAM = """
-import sys
-from pathlib import Path
-from chromaflow import settings
-from chromaflow.project import Project
-from chromaflow.store import write
-if __name__ == "__main__":
-    write._WORTH_A_PROCESS = 1
-    project = Project(Path(sys.argv[1]))
-    write.preprocess(project, settings.load(project))
-"""
-
-
-@pytest.mark.parametrize("processes", [1, 2])
-def test_killed_at_random_moments_it_goes_on(
-    processes, accept, snapshot, small, tmp_path, monkeypatch
-):
-    project = accept(snapshot)
-    preprocess(project, small)
-    expected = digest_of_folder(project.lab)
-    project.lab.rename(tmp_path / "whole")
-    settings_file.save(project, over(processes, small, monkeypatch))
-    random = np.random.default_rng(processes)
-    program = tmp_path / "program.py"
-    program.write_text(PROGRAM)
-    command = [sys.executable, str(program), str(project.root)]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    for _ in range(3):
-        run = subprocess.Popen(command, env=environment, start_new_session=True)
-        # Until the first file is there, then a little longer.
-        while run.poll() is None and not list(project.lab.glob("*/*")):
-            time.sleep(0.002)
-        time.sleep(random.uniform(0, 0.05))
-        run.kill()
-        run.wait()
-        # Its processes end by themselves.
-        deadline = time.monotonic() + 20
-        while alive_in(run.pid) and time.monotonic() < deadline:
-            time.sleep(0.01)
-        assert not alive_in(run.pid)
-    preprocess(project, small)
-    assert digest_of_folder(project.lab) == expected
-
-
-def alive_in(session):
-    """Processes of a session that convert photographs."""
-    found = []
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        with contextlib.suppress(OSError):
-            state, _, _, owner = stat.read_text().rpartition(")")[2].split()[:4]
-            if int(owner) == session and state != "Z":
-                found.append(stat.parent.name)
-    return found
 
 
 def test_one_at_a_time(accept, snapshot, small):
