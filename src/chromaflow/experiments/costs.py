@@ -1,5 +1,6 @@
 """What a model costs: parameters, operations, time and memory of coloring one image."""
 
+import copy
 import json
 import os
 import statistics
@@ -44,8 +45,10 @@ def count_flops(model: Colorizer, side: int = SIDE) -> float:
         model: In evaluation mode.
         side: Of the image, pixels.
     """
+    # The counter hangs hooks on whatever a module gets that learns, such as the queries of DDColor.
+    resting = copy.deepcopy(model).requires_grad_(requires_grad=False)
     with FlopCounterMode(display=False) as counter, torch.no_grad():
-        model.predict_ab(torch.rand(1, 1, side, side) * 100)
+        resting.predict_ab(torch.rand(1, 1, side, side) * 100)
     return float(counter.get_total_flops())
 
 
