@@ -1,0 +1,151 @@
+"""The main job in a temporary clone, at small scale: as the README's reader runs it."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import time
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+from skimage import data
+
+from chromaflow import dvc, settings
+from chromaflow.files import digest_of_folder
+from tests.end_to_end.clone import chromaflow
+
+pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(900)]
+
+
+def test_one_command_does_the_whole_job(trained):
+    project, printed = trained
+    assert "params.yaml: training.steps" in printed
+    assert str(project.page) in printed
+    assert settings.load(project).training.steps == 12
+    validation = json.loads((project.validated / "validation.json").read_text())
+    assert validation["accepted"] + validation["quarantined"] == validation["rows"]
+    metrics = json.loads((project.evaluation / "metrics.json").read_text())
+    assert {"model", "grey", "mean_color"} <= set(metrics)
+    assert metrics["digest"] == digest_of_folder(project.candidate)
+    page = project.page.read_text()
+    assert metrics["digest"][:12] in page
+    assert "http://" not in page.replace("http://www.w3.org", "")
+    assert "https://" not in page
+    assert not list(project.root.rglob("*.pkl"))
+
+
+def test_everything_is_up_to_date_for_dvc(trained):
+    project, _ = trained
+    assert dvc.stale(project) == {}
+    shown = subprocess.run(
+        dvc.command("metrics", "show", "--json"),
+        cwd=project.root,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "auc_rebalanced" in shown.stdout
+
+
+def test_a_second_run_trains_nothing_and_says_what_serves(trained):
+    project, _ = trained
+    before = (project.candidate / "weights.safetensors").stat().st_mtime_ns
+    printed = chromaflow(project, "retrain").stdout
+    assert "nothing to train" in printed
+    assert (project.candidate / "weights.safetensors").stat().st_mtime_ns == before
+    state = json.loads(chromaflow(project, "status", "--json").stdout)
+    assert state["stale"] == {}
+    assert state["unfinished"] == []
+
+
+def test_two_flows_never_share_a_checkout(trained):
+    project, _ = trained
+    before = project.params.read_bytes()
+    with project.alone("retrain"):
+        refused = chromaflow(project, "retrain", "--set=seed=5", check=False)
+    assert refused.returncode == 75
+    assert "another retrain is at work" in refused.stderr
+    assert project.params.read_bytes() == before
+
+
+def _wait_for_checkpoint(project, process):
+    deadline = time.monotonic() + 120
+    while not list(project.checkpoints.glob("*/last.ckpt")):
+        assert process.poll() is None, "the training ended before it wrote a checkpoint"
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def _forget_record(project):
+    """Let DVC not know a training, or it takes from its cache what an earlier one gave."""
+    lock = project.root / "dvc.lock"
+    content = yaml.safe_load(lock.read_text())
+    del content["stages"]["train"]
+    lock.write_text(yaml.safe_dump(content))
+
+
+def test_a_killed_training_goes_on_to_the_same_weights_as_dvc_alone_makes(trained):
+    project, _ = trained
+    command = dvc.command("repro", "--quiet", "--force", "--single-item", "train")
+    options = {"cwd": project.root, "env": dvc.environment()}
+    expected = digest_of_folder(project.candidate)
+    curves = (project.training_report / "curves.csv").read_bytes()
+    killed = subprocess.Popen(command, **options, start_new_session=True)
+    _wait_for_checkpoint(project, killed)
+    os.killpg(killed.pid, signal.SIGKILL)
+    killed.wait()
+    assert not (project.candidate / "weights.safetensors").exists()
+    state = json.loads(chromaflow(project, "status", "--json").stdout)
+    assert len(state["unfinished"]) == 1
+    _forget_record(project)
+    subprocess.run(dvc.command("repro", "--quiet", "--no-run-cache"), **options, check=True)
+    assert json.loads(chromaflow(project, "status", "--json").stdout)["unfinished"] == []
+    assert digest_of_folder(project.candidate) == expected
+    assert (project.training_report / "curves.csv").read_bytes() == curves
+    assert dvc.stale(project) == {}
+
+
+def test_a_kill_before_the_record_of_a_training_costs_nothing(trained):
+    project, _ = trained
+    expected = digest_of_folder(project.candidate)
+    (kept,) = project.checkpoints.glob("*/finished")
+    before = kept.stat().st_mtime_ns
+    _forget_record(project)
+    shutil.rmtree(project.candidate)
+    command = dvc.command("repro", "--quiet", "--single-item", "--no-run-cache", "train")
+    subprocess.run(command, cwd=project.root, env=dvc.environment(), check=True)
+    assert digest_of_folder(project.candidate) == expected
+    assert kept.stat().st_mtime_ns == before, "it trained again"
+
+
+def test_the_registered_model_colors_a_photograph(trained):
+    project, _ = trained
+    photograph = project.root / "cat.png"
+    Image.fromarray(data.cat()).convert("L").save(photograph)
+    broken = project.root / "broken.png"
+    broken.write_bytes(photograph.read_bytes()[:2000])
+    result = chromaflow(
+        project,
+        *("colorize", "cat.png", "broken.png", "--model", "models/candidate", "-o", "out"),
+        check=False,
+    )
+    assert result.returncode == 1
+    assert "broken.png" in result.stderr
+    with Image.open(project.root / "out" / "cat-color.png") as colored:
+        pixels = np.asarray(colored)
+    assert pixels.shape == data.cat().shape
+
+
+def test_a_failed_step_ends_the_flow_with_its_sentence_and_exit_code(trained):
+    project, _ = trained
+    params = project.params.read_text()
+    result = chromaflow(
+        project, "retrain", "--preset=folder", "--set=source.folder=nowhere", check=False
+    )
+    project.params.write_text(params)
+    assert result.returncode == 2
+    assert "nowhere" in result.stderr
+    assert "Traceback" not in result.stderr
