@@ -15,7 +15,6 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
 from skimage import data
@@ -87,13 +86,10 @@ def one(
     lab = rgb_to_lab(torch.from_numpy(photograph).permute(2, 0, 1)[None] / 255)
     lightness = lab[0, 0].numpy()
     grey = (lab_to_rgb(join(lab[:, :1], torch.zeros_like(lab[:, 1:])))[0, 0] * 255).round()
-    color = predict_small(model, grey.byte().numpy(), SIZE)
-    height, width = color.shape[1:]
-    if source != "predicted":
-        planes = [
-            cv2.resize(p.numpy(), (width, height), interpolation=cv2.INTER_AREA) for p in lab[0, 1:]
-        ]
-        color = np.stack(planes)
+    if source == "predicted":
+        color = predict_small(model, grey.byte().numpy(), SIZE)
+    else:
+        color = np.stack([shrunk(plane, SIZE) for plane in lab[0, 1:].numpy()])
     start = time.perf_counter()
     whole = find_upsampling(upsampling)(color, shrunk(lightness, SIZE), *lightness.shape)
     ab = torch.from_numpy(whole.rows(0, lightness))[None]

@@ -129,6 +129,13 @@ def test_a_number_may_be_written_as_usual(project, text):
     assert settings.load(project).training.losses == {"l1": 0.003}
 
 
+def test_a_text_that_looks_like_a_number_stays_a_text(project):
+    values = {"source": {"folder": "1e5", "categories": ["1e5", "12e34567"]}}
+    saved = Settings.model_validate(values)
+    settings.save(project, saved)
+    assert settings.load(project) == saved
+
+
 def test_a_key_stands_once(project):
     project.params.write_text("training:\n  steps: 4\nseed: 1\ntraining:\n  batch: 3\n")
     with pytest.raises(SettingsError, match="training stands there twice"):

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from chromaflow.errors import SettingsError
 from chromaflow.project import Project
+from chromaflow.settings.dialect import Loader
 from chromaflow.settings.groups import Settings
 
 LAPTOP = "-laptop"
@@ -65,32 +66,10 @@ def _build(values: Mapping[str, Any], origin: str) -> Settings:
         raise SettingsError(problem, "chromaflow settings shows them all") from None
 
 
-class _Loader(yaml.SafeLoader):
-    """YAML in which a key stands once, as of two the first would be lost, and 1e-3 is a number."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        mapping = super().construct_mapping(node, deep)
-        seen: set[Any] = set()
-        for key, _ in node.value:
-            if key.value in seen:
-                raise yaml.constructor.ConstructorError(
-                    problem=f"{key.value} stands there twice", problem_mark=key.start_mark
-                )
-            seen.add(key.value)
-        return mapping
-
-
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"[-+]?[0-9]+(?:\.[0-9]*)?[eE][-+]?[0-9]+$"),
-    list("+-0123456789"),
-)
-
-
 def _read_yaml(path: Path) -> dict[str, Any]:
     mend = f"git diff {path.name} shows what changed; chromaflow settings shows every setting"
     try:
-        values = yaml.load(path.read_text(encoding="utf-8"), _Loader)  # noqa: S506 (it is safe)
+        values = yaml.load(path.read_text(encoding="utf-8"), Loader)  # noqa: S506 (it is safe)
     except OSError as error:
         raise SettingsError(f"{path} cannot be read: {error.strerror}.", mend) from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -130,7 +109,7 @@ def _parse_override(text: str) -> dict[str, Any]:
             f"--set {text}: write it as group.name=value", "--set training.steps=500"
         )
     try:
-        parsed: Any = yaml.load(value, _Loader)  # noqa: S506 (it is safe)
+        parsed: Any = yaml.load(value, Loader)  # noqa: S506 (it is safe)
     except yaml.YAMLError:
         parsed = value
     quoted = len(value) > 1 and value[0] == value[-1] and value[0] in "'\""

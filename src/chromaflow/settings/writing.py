@@ -10,6 +10,7 @@ from pydantic import BeforeValidator
 
 from chromaflow import files
 from chromaflow.project import Project
+from chromaflow.settings.dialect import Dumper
 from chromaflow.settings.group import Group
 from chromaflow.settings.groups import Settings
 from chromaflow.settings.quantities import parse_duration, parse_size
@@ -18,7 +19,7 @@ from chromaflow.settings.quantities import parse_duration, parse_size
 def _scalar(value: Any) -> str:
     if isinstance(value, str) and not re.fullmatch(r"[A-Za-z][\w./ -]*\w", value, re.ASCII):
         return yaml.safe_dump(value, default_style='"', width=math.inf).strip()
-    text = yaml.safe_dump(value, default_flow_style=True, width=math.inf)
+    text = yaml.dump(value, Dumper=Dumper, default_flow_style=True, width=math.inf)
     return text.removesuffix("\n...\n").strip()
 
 

@@ -15,7 +15,8 @@ from chromaflow.errors import SettingsError, TrainingStoppedError
 from chromaflow.settings import Settings, Training
 from chromaflow.training.checkpoint import AtomicCheckpoints
 
-# What torch says where the CPU's memory is spent, by operating system.
+# What torch says where batch and crop leave batch normalization too little, and where the CPU's
+# memory is spent, by operating system.
 _ONE_VALUE = "Expected more than 1 value per channel"
 _NO_MEMORY = ("can't allocate memory", "not enough memory", "cannot allocate memory")
 _LIBRARIES = ("pytorch_lightning", "lightning_fabric", "lightning.pytorch")
