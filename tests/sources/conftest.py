@@ -6,6 +6,7 @@ import pytest
 from chromaflow.project import Project
 from tests.sources.hosts import Host
 from tests.sources.server import Server
+from tests.sources.snapshots import picture
 
 
 @pytest.fixture
@@ -18,6 +19,16 @@ def host() -> Iterator[Host]:
 def checkout(tmp_path: Path) -> Project:
     (tmp_path / "checkout").mkdir()
     return Project(tmp_path / "checkout")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Ten photographs, each another."""
+    made = tmp_path / "photographs"
+    made.mkdir()
+    for index in range(10):
+        (made / f"{index:02d}.png").write_bytes(picture(index))
+    return made
 
 
 @pytest.fixture(autouse=True)

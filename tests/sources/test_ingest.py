@@ -3,10 +3,7 @@ import hashlib
 import io
 import os
 import resource
-import signal
 import struct
-import subprocess
-import sys
 import tarfile
 from pathlib import Path
 
@@ -20,68 +17,9 @@ from chromaflow.errors import DataError, ServerError
 from chromaflow.files import digest_of_folder
 from chromaflow.project import Project
 from chromaflow.settings import Settings
-from chromaflow.sources import ingest as module
 from chromaflow.sources.ingest import ingest
 from chromaflow.sources.manifest import SCHEMA
-from chromaflow.sources.shards import read_shard
-
-
-def picture(index: int) -> bytes:
-    """A piece of the coffee photograph, another one for each index."""
-    corner = 40 * (index % 9), 60 * (index // 9)
-    square = data.coffee()[corner[0] : corner[0] + 72, corner[1] : corner[1] + 96]
-    buffer = io.BytesIO()
-    Image.fromarray(square).save(buffer, "PNG")
-    return buffer.getvalue()
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    made = tmp_path / "photographs"
-    made.mkdir()
-    for index in range(10):
-        (made / f"{index:02d}.png").write_bytes(picture(index))
-    return made
-
-
-def settings_of(folder: Path, **source: object) -> Settings:
-    values = {"name": "folder", "folder": str(folder), "shard_images": 4, **source}
-    return Settings.model_validate({"source": values})
-
-
-@pytest.fixture
-def checkout(tmp_path: Path) -> Project:
-    (tmp_path / "checkout").mkdir()
-    return Project(tmp_path / "checkout")
-
-
-def rows(project: Project) -> list[dict]:
-    return pq.read_table(project.raw / "manifest.parquet").to_pylist()
-
-
-def states(project: Project) -> dict[str, tuple[int, int]]:
-    """Inode and time of every file of the snapshot."""
-    return {
-        path.relative_to(project.raw).as_posix(): (path.stat().st_ino, path.stat().st_mtime_ns)
-        for path in project.raw.rglob("*")
-        if path.is_file()
-    }
-
-
-def assert_consistent(project: Project) -> None:
-    """The manifest and the shards tell the same, and nothing else lies about."""
-    stored = {}
-    for path in project.raw.glob("*/*.tar"):
-        for member in read_shard(path):
-            stored[path.relative_to(project.raw).as_posix(), member.key] = member
-    for row in rows(project):
-        member = stored[row["shard"], row["key"]]
-        assert hashlib.sha256(member.data).hexdigest() == row["sha256"] == member.facts["sha256"]
-        assert len(member.data) == row["bytes"]
-        assert (member.facts["id"], member.facts["url"]) == (row["id"], row["url"])
-    used = {row["shard"] for row in rows(project)} | {"manifest.parquet"}
-    assert set(states(project)) == used
-    assert [path.name for path in project.raw.parent.iterdir()] == ["raw"]
+from tests.sources.snapshots import assert_consistent, picture, rows, settings_of, states
 
 
 def test_snapshot_of_a_folder(checkout: Project, folder: Path) -> None:
@@ -252,75 +190,6 @@ def test_two_ingests_at_once(checkout: Project, folder: Path) -> None:
         with pytest.raises(ServerError, match="another ingest"):
             ingest(checkout, settings_of(folder))
     assert ingest(checkout, settings_of(folder))["changed"]
-
-
-KILLED = """
-import os, signal, sys
-from pathlib import Path
-from chromaflow.project import Project
-from chromaflow.settings import Settings
-from chromaflow.sources import ingest as module
-
-where = sys.argv[3]
-def die(*_): os.kill(os.getpid(), signal.SIGKILL)
-
-class Bar:
-    seen = 0
-    def __init__(self, *_): pass
-    def __enter__(self): return self.advance
-    def __exit__(self, *_): pass
-    def advance(self, count):
-        self.seen += count
-        if where == f"after {self.seen} images": die()
-
-write = module.write_manifest
-def write_manifest(path, table):
-    if where == "before the manifest" and path.name == "manifest.parquet": die()
-    write(path, table)
-    if where == "after the manifest" and path.name == "manifest.parquet": die()
-module.write_manifest = write_manifest
-settings = {"name": "folder", "folder": sys.argv[2], "shard_images": 4}
-module.ingest(Project(Path(sys.argv[1])), Settings.model_validate({"source": settings}), Bar)
-"""
-
-
-@pytest.mark.parametrize("where", ["after 6 images", "before the manifest", "after the manifest"])
-def test_a_killed_ingest_leaves_the_old_snapshot_and_the_next_goes_on(
-    checkout: Project, tmp_path: Path, folder: Path, where: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    moved = folder.rename(tmp_path / "later")
-    folder.mkdir()
-    (folder / "00.png").write_bytes(picture(0))
-    ingest(checkout, settings_of(folder))
-    old = rows(checkout)
-    folder.joinpath("00.png").unlink()
-    folder.rmdir()
-    moved.rename(folder)
-    command = [sys.executable, "-c", KILLED, str(checkout.root), str(folder), where]
-    assert subprocess.run(command, check=False).returncode == -signal.SIGKILL
-    if where != "after the manifest":
-        assert rows(checkout) == old
-    for row in rows(checkout):
-        assert (checkout.raw / row["shard"]).is_file()
-
-    inspected: list[bytes] = []
-    inspect = module.inspect
-    monkeypatch.setattr(
-        module, "inspect", lambda given, limit: inspected.append(given) or inspect(given, limit)
-    )
-    ingest(checkout, settings_of(folder))
-    assert len(inspected) == (5 if where == "after 6 images" else 0)
-    assert_consistent(checkout)
-
-    clean = Project(tmp_path / "clean")
-    clean.root.mkdir()
-    for path in sorted(folder.iterdir())[1:]:
-        path.rename(tmp_path / path.name)
-    ingest(clean, settings_of(folder))
-    for path in tmp_path.glob("*.png"):
-        path.rename(folder / path.name)
-    ingest(clean, settings_of(folder))
-    assert digest_of_folder(checkout.raw) == digest_of_folder(clean.raw)
 
 
 def test_leftovers_of_other_settings_are_removed(checkout: Project, folder: Path) -> None:
