@@ -4,6 +4,7 @@ import dataclasses
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -126,6 +127,10 @@ def compare(
     budget: Annotated[
         str, typer.Option(help="Of training for each: CPU time over its threads.")
     ] = "5min",
+    photograph: Annotated[
+        list[Path] | None,
+        typer.Option(help="A photograph of yours that each colors too; may be repeated."),
+    ] = None,
     preset: PresetOption = "",
     set_: SetOption = None,
     json: JsonOption = False,
@@ -133,8 +138,8 @@ def compare(
     """Train several recipes on the Lab shards under one budget; write a table and pictures.
 
     Each becomes an MLflow run and a version in the registry; none is promoted. The page, the table
-    and a strip of held-out photographs a recipe lie in reports/compare. Killed, the same command
-    goes on where it was.
+    and strips of held-out photographs, and of yours, lie in reports/compare. Killed, the same
+    command goes on where it was.
     """
     from chromaflow.settings.quantities import parse_duration
 
@@ -143,13 +148,16 @@ def compare(
     except ValueError as error:
         raise SettingsError(f"--budget {budget}: {error}", "--budget 5min") from None
     project = Project.find()
+    photographs = [path.absolute() for path in photograph or ()]
     os.chdir(project.root)
     chosen = {recipe: settings.load(project, preset, set_ or (), recipe) for recipe in recipes}
     from chromaflow.experiments.compare import compare as run
     from chromaflow.experiments.compared import as_markdown, table, write_comparison
+    from chromaflow.experiments.strips import read_lightness
 
+    own = [read_lightness(path) for path in photographs]
     rows = run(project, chosen, budget=float(str(seconds)))
-    page = write_comparison(project, rows)
+    page = write_comparison(project, rows, own)
     found = [dataclasses.asdict(row) for row in rows]
     print_result(found, json, f"{as_markdown(table(rows))}{page}")
 

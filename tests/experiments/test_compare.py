@@ -1,7 +1,6 @@
 import csv
 
 import pytest
-from PIL import Image
 
 from chromaflow.experiments import compare as module
 from chromaflow.experiments.compare import compare
@@ -39,8 +38,6 @@ def test_recipes_are_trained_judged_registered_and_drawn(project, quick, monkeyp
     assert {line[0] for line in body} == {"one", "other", "grey", "mean color", "truth"}
     assert as_markdown(table(rows)) == (page.parent / "table.md").read_text()
     for name in ("one", "other", "grey", "mean-color", "truth"):
-        with Image.open(page.parent / "strips" / f"{name}.jpg") as strip:
-            assert strip.size == (8 * 132 - 4, 128)
         assert f"strips/{name}.jpg" in page.read_text()
 
     monkeypatch.setattr(module, "train", None)

@@ -1,30 +1,20 @@
-"""What a comparison found: a table as Markdown and CSV, strips of pictures, and a page."""
+"""What a comparison found: a table as Markdown and CSV, and a page with pictures."""
 
 import csv
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-import torch
 from markupsafe import Markup
-from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor
 
 from chromaflow import files
-from chromaflow.color.lab import join, lab_to_rgb
-from chromaflow.evaluation.evaluate import Predictor, squeeze
-from chromaflow.evaluation.pictures import choose
-from chromaflow.evaluation.step import constant, mean_color
 from chromaflow.experiments.compare import Row
-from chromaflow.models.folder import load_model
+from chromaflow.experiments.strips import Strips, write_strips
 from chromaflow.project import Project
-from chromaflow.store.read import read_split
 from chromaflow.tracking.curves import TITLES, draw, read_curves
 
-PICTURES = 8
-_SIDE, _GAP = 128, 4
+_STRIPS = "strips"
 # Column, where its number comes from, and its digits.
 _METRICS = (
     ("AuC, rebalanced", "auc_rebalanced", 1),
@@ -77,55 +67,6 @@ def _as_csv(cells: Sequence[Sequence[str]]) -> str:
     return text.getvalue()
 
 
-def _photographs(project: Project) -> Iterator[tuple[Tensor, Tensor]]:
-    """Lightness and ab of a few held-out photographs, always the same."""
-    test = project.lab / "test"
-    shown = set(choose([name for name, _ in read_split(test)], PICTURES))
-    for name, pixels in read_split(test):
-        if name in shown:
-            yield squeeze(pixels, 256)
-
-
-@torch.inference_mode()
-def strip(predictor: Predictor, photographs: Sequence[tuple[Tensor, Tensor]]) -> Image.Image:
-    """Photographs in a row as a system colors them.
-
-    Args:
-        predictor: Lightness (1, 1, H, W) to ab.
-        photographs: Lightness and ab of each.
-    """
-    columns = []
-    for lightness, _ in photographs:
-        rgb = lab_to_rgb(join(lightness, predictor(lightness).float()))[0].permute(1, 2, 0)
-        pixels: NDArray[np.uint8] = (255 * rgb).round().byte().numpy()
-        columns.append(Image.fromarray(pixels).resize((_SIDE, _SIDE), Image.Resampling.LANCZOS))
-    whole = Image.new("RGB", (len(columns) * (_SIDE + _GAP) - _GAP, _SIDE), "white")
-    for number, column in enumerate(columns):
-        whole.paste(column, (number * (_SIDE + _GAP), 0))
-    return whole
-
-
-def _write_strips(project: Project, rows: Sequence[Row], folder: Path) -> dict[str, str]:
-    """A strip a system; name to file name."""
-    photographs = list(_photographs(project))
-    folder.mkdir()
-    truths = iter([ab for _, ab in photographs])
-    systems: dict[str, Predictor] = {
-        "grey": constant(0, 0),
-        "mean color": constant(*mean_color(project.lab)),
-        "truth": lambda _: next(truths),
-    }
-    names = {}
-    for name, predictor in systems.items():
-        strip(predictor, photographs).save(folder / f"{name.replace(' ', '-')}.jpg", quality=88)
-        names[name] = f"{folder.name}/{name.replace(' ', '-')}.jpg"
-    for row in rows:
-        model = load_model(Path(row.folder) / "model")
-        strip(model.predict_ab, photographs).save(folder / f"{row.recipe}.jpg", quality=88)
-        names[row.recipe] = f"{folder.name}/{row.recipe}.jpg"
-    return names
-
-
 _STYLE = Markup("""body{font:15px/1.5 sans-serif;max-width:1120px;
 margin:2em auto;padding:0 1em;color:#222}
 table{border-collapse:collapse;font-size:13px}td,th{padding:3px 8px;text-align:right}
@@ -134,7 +75,7 @@ img{width:100%}svg{width:260px}.axis{fill:none;stroke:#999}.line{fill:none;strok
 .dot{fill:#246}svg text{font-size:10px;fill:#555}""")
 
 
-def _page(cells: Sequence[Sequence[str]], strips: dict[str, str], rows: Sequence[Row]) -> str:
+def _page(cells: Sequence[Sequence[str]], strips: Sequence[Strips], rows: Sequence[Row]) -> str:
     heading, *body = cells
     head = Markup("").join(Markup("<th>{}</th>").format(cell) for cell in heading)
     lines = Markup("").join(
@@ -145,10 +86,8 @@ def _page(cells: Sequence[Sequence[str]], strips: dict[str, str], rows: Sequence
     )
     curves = {row.recipe: _curves(Path(row.folder)) for row in rows}
     pictures = Markup("").join(
-        Markup('<h2>{}</h2><img src="{}" alt="{} colors eight photographs">{}').format(
-            name, file, name, curves.get(name, "")
-        )
-        for name, file in strips.items()
+        Markup("<h2>{}</h2>{}{}").format(shown.system, _images(shown), curves.get(shown.system, ""))
+        for shown in strips
     )
     return Markup(
         '<!doctype html><html lang="en"><meta charset="utf-8"><title>Systems compared</title>'
@@ -156,13 +95,27 @@ def _page(cells: Sequence[Sequence[str]], strips: dict[str, str], rows: Sequence
     ).format(_STYLE, head, lines, pictures)
 
 
+def _images(strips: Strips) -> Markup:
+    shown = [(strips.held_out, "held-out photographs"), (strips.own, "your photographs")]
+    return Markup("").join(
+        Markup('<img src="{}/{}" alt="{} colors {}">').format(_STRIPS, file, strips.system, what)
+        for file, what in shown
+        if file
+    )
+
+
 def _curves(folder: Path) -> Markup:
     curves = read_curves(folder / "training" / "curves.csv")
     return Markup("").join(draw(TITLES[name], points) for name, points in curves.items())
 
 
-def write_comparison(project: Project, rows: Sequence[Row]) -> Path:
+def write_comparison(project: Project, rows: Sequence[Row], own: Sequence[Tensor] = ()) -> Path:
     """Write `reports/compare`: `table.md`, `table.csv`, `strips/` and `index.html`.
+
+    Args:
+        project: The checkout; `data/lab` is read.
+        rows: Of the comparison.
+        own: Lightness of photographs of the user's, which each system colors too.
 
     Returns:
         The page.
@@ -170,7 +123,7 @@ def write_comparison(project: Project, rows: Sequence[Row]) -> Path:
     cells = table(rows)
     target = project.root / "reports" / "compare"
     with files.atomic_folder(target) as folder:
-        strips = _write_strips(project, rows, folder / "strips")
+        strips = write_strips(project, rows, folder / _STRIPS, own)
         files.write_text(folder / "table.md", as_markdown(cells))
         files.write_text(folder / "table.csv", _as_csv(cells))
         files.write_text(folder / "index.html", _page(cells, strips, rows))
