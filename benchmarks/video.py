@@ -4,7 +4,7 @@ Clips are photographs of scikit-image under a moving camera, in color, so that t
 figures beside; --clip adds others. Each way runs in a process of its own. "budget" is the time that
 it takes over that of one prediction of the model for every frame.
 
-    python benchmarks/video.py [--model FOLDER] [--clip FILE ...] [--seconds 10,60] [--threads 2]
+    python benchmarks/video.py [--model FOLDER] [--clip FILE ...] [--seconds 10,60] [--costs]
 
 Without --model the default network is untrained: its time and memory are those of a trained one,
 its colors are not.
@@ -143,6 +143,12 @@ def run_apart(way: str, source: Path, target: Path, arguments) -> dict[str, floa
     return json.loads(done.stdout.splitlines()[-1])
 
 
+def length(path: Path) -> int:
+    """Frames, by the packets: nothing is decoded."""
+    with av.open(str(path)) as container:
+        return sum(packet.size > 0 for packet in container.demux(video=0))
+
+
 def pictures(path: Path) -> Iterator[np.ndarray]:
     with av.open(str(path)) as container:
         for frame in container.decode(video=0):
@@ -171,20 +177,21 @@ def steadiness(path: Path, motion_of: Path) -> tuple[float, float]:
     return cdc.compute().item(), float(np.mean(errors))
 
 
+def shown(steady: tuple[float, float]) -> str:
+    return " | ".join(f"{1000 * value:.3f}" for value in steady)
+
+
 def report(name: str, source: Path, folder: Path, arguments) -> None:
-    count = sum(1 for _ in pictures(source))
-    for way in WAYS:
+    count = length(source)
+    for way in WAYS[1:] if arguments.costs else WAYS:
         target = folder / f"{name}-{way.replace(' ', '-')}.mp4"
         result = run_apart(way, source, target, arguments)
-        budget = result["seconds"] / count / result["prediction"]
-        cdc, error = steadiness(target, source)
-        print(
-            f"| {name} | {way} | {1000 * cdc:.3f} | {1000 * error:.3f} "
-            f"| {count / result['seconds']:.1f} | {budget:.2f} | {result['peak'] / 2**20:.0f} |",
-            flush=True,
-        )
-    cdc, error = steadiness(source, source)
-    print(f"| {name} | as it was | {1000 * cdc:.3f} | {1000 * error:.3f} | | | |", flush=True)
+        rate, peak = count / result["seconds"], result["peak"] / 2**20
+        costs = f"{rate:.1f} | {1 / rate / result['prediction']:.2f} | {peak:.0f}"
+        steady = " | " if arguments.costs else shown(steadiness(target, source))
+        print(f"| {name} | {way} | {steady} | {costs} |", flush=True)
+    if not arguments.costs:
+        print(f"| {name} | as it was | {shown(steadiness(source, source))} | | | |", flush=True)
 
 
 def main() -> None:
@@ -193,6 +200,7 @@ def main() -> None:
     parser.add_argument("--clip", type=Path, action="append", default=[], help="may be repeated")
     parser.add_argument("--seconds", default="10", help="of the clips made here, with commas")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--costs", action="store_true", help="time and memory alone, propagated")
     parser.add_argument("--keep", type=Path, help="folder to keep the colored clips in")
     parser.add_argument("--measure", choices=WAYS, help=argparse.SUPPRESS)
     parser.add_argument("--target", type=Path, help=argparse.SUPPRESS)

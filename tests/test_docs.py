@@ -10,6 +10,7 @@ import typer
 
 from chromaflow import settings
 from chromaflow.cli import app
+from chromaflow.colorize.hints import read_hints
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "mlflow" / "README.md"]
@@ -79,6 +80,13 @@ def test_a_benchmark_is_there_with_its_options(line):
 def test_a_link_leads_somewhere(page):
     for target in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):
         assert "://" in target or (page.parent / target).exists(), target
+
+
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "docs" / "hints").glob("*.json")), ids=lambda p: p.stem
+)
+def test_hints_are_read(path):
+    assert read_hints(path) is not None
 
 
 def test_the_table_of_commands_is_whole():
