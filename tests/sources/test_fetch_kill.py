@@ -19,11 +19,13 @@ from tests.sources.fetching import CUT, LARGE, SMALL, one, policy, run
 from tests.sources.server import Server
 
 SCRIPT = """
-import json, sys
+import json, signal, sys
 from pathlib import Path
 from chromaflow.settings import Download as Policy
 from chromaflow.sources.fetch import Download, download
 
+# Whatever runs in the background of a shell is born deaf to it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 given = json.loads(sys.argv[1])
 cache = Path(given["cache"])
 items = [Download(address, cache / name) for address, name in given["items"]]
