@@ -71,7 +71,7 @@ _STYLE = Markup("""body{font:15px/1.5 sans-serif;max-width:1120px;
 margin:2em auto;padding:0 1em;color:#222}
 table{border-collapse:collapse;font-size:13px}td,th{padding:3px 8px;text-align:right}
 th{border-bottom:1px solid #999}td:first-child,th:first-child{text-align:left}
-img{width:100%}svg{width:260px}.axis{fill:none;stroke:#999}.line{fill:none;stroke:#246;stroke-width:2}
+img{display:block;max-width:100%;margin-bottom:4px}svg{width:260px}.axis{fill:none;stroke:#999}.line{fill:none;stroke:#246;stroke-width:2}
 .dot{fill:#246}svg text{font-size:10px;fill:#555}""")
 
 
