@@ -28,7 +28,7 @@ from chromaflow.settings import Settings
 from chromaflow.store.decode import photograph_to_lab
 from chromaflow.store.read import LabShards, read_split
 from chromaflow.store.write import preprocess
-from chromaflow.training.data import LabData
+from chromaflow.training.data.module import LabData
 
 Images = Iterable[np.ndarray]
 _OURS = "shards, random access (as training reads)"

@@ -29,7 +29,8 @@ from chromaflow.models.base import Outputs
 from chromaflow.project import Project
 from chromaflow.settings import Settings
 from chromaflow.store import chunks
-from chromaflow.training.data import Numbers, collate
+from chromaflow.training.data.module import collate
+from chromaflow.training.data.order import Numbers
 from chromaflow.training.losses import Step
 from chromaflow.training.losses.bins import cross_entropy
 from chromaflow.training.train import train

@@ -12,7 +12,7 @@ from torch import Tensor
 from chromaflow.models import build_model
 from chromaflow.project import Project
 from chromaflow.settings import Model, Settings, Training
-from chromaflow.training.data import Batch
+from chromaflow.training.data.module import Batch
 from chromaflow.training.module import ColorizerTraining
 from chromaflow.training.train import train
 

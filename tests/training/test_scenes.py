@@ -12,7 +12,8 @@ from chromaflow.models.folder import load_model
 from chromaflow.project import Project
 from chromaflow.settings import Settings, Training
 from chromaflow.store import chunks
-from chromaflow.training.data import Crops, LabData, collate
+from chromaflow.training.data.crops import Crops
+from chromaflow.training.data.module import LabData, collate
 from chromaflow.training.train import fingerprint, train
 
 MakeLab = Callable[..., Project]

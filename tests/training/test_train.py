@@ -30,7 +30,7 @@ from chromaflow.models.folder import load_model, model_digest
 from chromaflow.project import Project
 from chromaflow.settings import Settings
 from chromaflow.training import finished
-from chromaflow.training.callbacks import Pictures
+from chromaflow.training.callbacks.pictures import Pictures
 from chromaflow.training.train import fingerprint, train
 
 MakeLab = Callable[..., Project]

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
-from pytorch_lightning.callbacks import Callback
 
 from chromaflow import console, files
 from chromaflow.evaluation.step import evaluate
@@ -24,6 +23,7 @@ from chromaflow.project import Project
 from chromaflow.settings import Settings
 from chromaflow.tracking.registry import register
 from chromaflow.tracking.training_run import training_run
+from chromaflow.training.callbacks.base import StepCallback
 from chromaflow.training.train import fingerprint, train
 
 SYSTEMS = ("model", "grey", "mean_color", "truth")
@@ -58,30 +58,21 @@ class Row:
     folder: str
 
 
-class _Clock(Callback):
+class _Clock(StepCallback):
     """CPU seconds of each step: what else runs on the machine then costs no recipe its steps."""
 
     def __init__(self) -> None:
         self._begun, self.times = 0.0, list[float]()
 
-    def on_train_batch_start(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
-    ) -> None:
+    def before_step(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Start the clock."""
-        if batch_idx % trainer.accumulate_grad_batches == 0:
-            self._begun = time.process_time()
+        self._begun = time.process_time()
 
-    def on_train_batch_end(
-        self,
-        trainer: pl.Trainer,
-        pl_module: pl.LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
+    def after_step(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: dict[str, Any]
     ) -> None:
         """Note a step."""
-        if (batch_idx + 1) % trainer.accumulate_grad_batches == 0:
-            self.times.append(time.process_time() - self._begun)
+        self.times.append(time.process_time() - self._begun)
 
 
 def seconds_a_step(project: Project, settings: Settings) -> float:

@@ -14,13 +14,13 @@ from typing import Any
 
 import numpy as np
 import pytorch_lightning as pl
-from pytorch_lightning.callbacks import Callback
 
 from chromaflow import files
 from chromaflow.errors import SettingsError, TrainingStoppedError
 from chromaflow.project import Project
 from chromaflow.settings import Settings
 from chromaflow.tracking.curves import draw_log
+from chromaflow.training.callbacks.base import StepCallback
 from chromaflow.training.train import train
 
 _SMOOTHING = 0.9
@@ -50,7 +50,7 @@ class RateCurve:
         return text.getvalue()
 
 
-class _Rising(Callback):
+class _Rising(StepCallback):
     """Raises the rate step by step, by the same factor, and keeps the smoothed loss."""
 
     def __init__(self, low: float, high: float, steps: int) -> None:
@@ -58,9 +58,7 @@ class _Rising(Callback):
         self.rates, self.losses = list[float](), list[float]()
         self._mean = 0.0
 
-    def on_train_batch_start(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
-    ) -> None:
+    def before_step(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Set the rate of this step; groups keep their ratio."""
         rate = self._low * self._factor ** len(self.rates)
         groups = trainer.optimizers[0].param_groups
@@ -68,18 +66,13 @@ class _Rising(Callback):
         for group in groups:
             group["lr"] = rate * group["initial_lr"] / first
 
-    def on_train_batch_end(
-        self,
-        trainer: pl.Trainer,
-        pl_module: pl.LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
+    def after_step(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: dict[str, Any]
     ) -> None:
         """Keep the loss; stop where it has run away."""
         count = len(self.rates) + 1
         self.rates.append(self._low * self._factor ** (count - 1))
-        loss = float(outputs["loss"].detach())
+        loss = float(outputs["loss"].detach()) * trainer.accumulate_grad_batches
         self._mean = _SMOOTHING * self._mean + (1 - _SMOOTHING) * loss
         # Less the weight of the zero that the mean began with.
         self.losses.append(self._mean / (1 - _SMOOTHING**count))

@@ -16,7 +16,6 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from PIL import Image
-from pytorch_lightning.callbacks import Callback
 from torch import Tensor
 
 from chromaflow import console
@@ -27,6 +26,7 @@ from chromaflow.experiments.photographs import read_eight, write_lab
 from chromaflow.models import Colorizer, network_class
 from chromaflow.project import Project
 from chromaflow.settings import Settings
+from chromaflow.training.callbacks.base import StepCallback
 from chromaflow.training.module import ColorizerTraining
 from chromaflow.training.train import train
 
@@ -86,7 +86,7 @@ def represent(model: Colorizer, ab: Tensor) -> Tensor:
     return model.color(model.codebook.truth(small))
 
 
-class _Watch(Callback):
+class _Watch(StepCallback):
     """Looks at the eight photographs now and then; ends the training when it knows enough."""
 
     def __init__(self, lightness: Tensor, ab: Tensor, seconds: float) -> None:
@@ -104,22 +104,15 @@ class _Watch(Callback):
         self.best = min(LOSSLESS, _psnr(self._lightness, ideal, self._ab))
         self._begun = self._looked = time.monotonic()
 
-    def on_train_batch_start(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
-    ) -> None:
+    def before_step(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Let the rate, which the schedule has set anew, fall in a straight line at last."""
         left = 1 - (time.monotonic() - self._begun) / self._seconds
         for optimizer in trainer.optimizers:
             for group in optimizer.param_groups:
                 group["lr"] *= min(1.0, max(0.0, left / _FALL))
 
-    def on_train_batch_end(
-        self,
-        trainer: pl.Trainer,
-        pl_module: pl.LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
+    def after_step(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: dict[str, Any]
     ) -> None:
         """Look, where it is time, and stop where nothing more can be learned."""
         now = time.monotonic()

@@ -29,7 +29,7 @@ from chromaflow.tracking.client import connect, experiment_id, told, tracking_ur
 from chromaflow.tracking.datasets import dataset_inputs
 from chromaflow.tracking.metric_logger import MetricLogger
 from chromaflow.tracking.tracked import is_first_rank
-from chromaflow.training.callbacks import Pictures, Show
+from chromaflow.training.callbacks.pictures import Pictures, Show
 from chromaflow.training.train import fingerprint
 
 _RUN_FILE = "mlflow_run.txt"

@@ -16,7 +16,7 @@ from chromaflow.metrics.colorfulness import colorfulness
 from chromaflow.models.base import Network
 from chromaflow.models.colorizer import Colorizer
 from chromaflow.settings import Training
-from chromaflow.training.data import Batch
+from chromaflow.training.data.module import Batch
 from chromaflow.training.guides import draw_guide
 from chromaflow.training.losses import Losses, Step
 from chromaflow.training.optimizers import backbone_learns, build_optimizer, build_schedule

@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from chromaflow.models.base import Reference
-from chromaflow.training.augment import warp
+from chromaflow.training.data.augment import warp
 
 _KNOWN = 0.75
 _SHIFT = 0.2  # at most, sides

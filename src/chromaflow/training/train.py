@@ -21,9 +21,11 @@ from chromaflow.project import Project
 from chromaflow.settings import Settings
 from chromaflow.store.read import INDEX, LABELS, read_labels
 from chromaflow.training import finished
-from chromaflow.training.callbacks import Bar, Checkpoints, Curves
+from chromaflow.training.callbacks.checkpoints import Checkpoints
+from chromaflow.training.callbacks.curves import Curves
+from chromaflow.training.callbacks.progress import ProgressBar
 from chromaflow.training.checkpoint import disk_error, readable
-from chromaflow.training.data import LabData
+from chromaflow.training.data.module import LabData
 from chromaflow.training.module import ColorizerTraining
 from chromaflow.training.optimizers import initialize
 from chromaflow.training.trainer import build_trainer, quiet_and_deterministic, size_told
@@ -104,7 +106,7 @@ def train(
         project: The checkout; `data/lab` is read.
         settings: Its `seed`, `model` and `training` decide the weights, `runtime` does not.
         loggers: Of Lightning; they get the rows of `curves.csv`, and the speed.
-        callbacks: Of Lightning, such as `chromaflow.training.callbacks.Pictures`.
+        callbacks: Of Lightning, such as `chromaflow.training.callbacks.pictures.Pictures`.
 
     Returns:
         What stands in `reports/training/summary.json`, and besides `fingerprint` and
@@ -138,7 +140,12 @@ def train(
             )
         pretrained = settings.model.weights != NONE
         module = ColorizerTraining(model, training, seed=settings.seed, pretrained=pretrained)
-        own = [curves, checkpoints, Bar(), *_patience(training.patience if validates else 0)]
+        own = [
+            curves,
+            checkpoints,
+            ProgressBar(),
+            *_patience(training.patience if validates else 0),
+        ]
         trainer = build_trainer(training, loggers, [*own, *callbacks], validates=validates)
         resumed = checkpoints.path if readable(checkpoints.path) else None
         with size_told(settings):

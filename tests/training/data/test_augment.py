@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from skimage.transform import AffineTransform
 from skimage.transform import warp as skimage_warp
 
-from chromaflow.training.augment import source_side, warp, warp_stored
+from chromaflow.training.data.augment import source_side, warp, warp_stored
 
 AMOUNTS = [(1.0, 0.0), (1.3, 0.0), (0.8, 0.0), (1.0, 0.3), (1.2, -0.25), (0.7, 0.15)]
 

@@ -1,0 +1,12 @@
+from collections.abc import Callable
+
+import pytest
+
+from chromaflow.project import Project
+
+MakeLab = Callable[..., Project]
+
+
+@pytest.fixture
+def project(make_lab: MakeLab) -> Project:
+    return make_lab()
