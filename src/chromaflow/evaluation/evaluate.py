@@ -4,12 +4,13 @@ Each image is squeezed whole to one size; color is predicted from its lightness 
 with the true lightness.
 """
 
+import contextlib
 import itertools
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -28,11 +29,10 @@ from chromaflow.metrics.delta_e import delta_e_2000
 from chromaflow.metrics.psnr import psnr
 from chromaflow.metrics.saturation import saturation_difference
 from chromaflow.metrics.ssim import ssim
-from chromaflow.settings import Evaluation
+from chromaflow.models.colorizer import Colorizer
+from chromaflow.models.folder import load_model
+from chromaflow.settings import Evaluation, Training
 from chromaflow.store.read import read_split
-
-if TYPE_CHECKING:
-    from chromaflow.models.colorizer import Colorizer
 
 HIGHER_IS_BETTER = {
     "auc": True,
@@ -43,6 +43,9 @@ HIGHER_IS_BETTER = {
     "ssim": True,
 }
 """The metrics that have a better and a worse; colorfulness has none without the truth's."""
+
+DECIMALS = 6
+"""Of every value of an image, measured or read from the table, so that both compare exactly."""
 
 _BATCH = 8
 
@@ -58,9 +61,10 @@ class Measurements:
 
     Attributes:
         ids: The images, in stored order, n of them.
-        values: Metric to one value an image, float64 (n,).
+        values: Metric to one value an image, float64 (n,), rounded to `DECIMALS`.
         masses: What each image counts in `auc_rebalanced`: the mean weight of its pixels, (n,),
-            1 on average. It depends on the true colors of the split alone, not on the system.
+            1 on average, rounded likewise. It depends on the true colors of the split alone, not
+            on the system.
     """
 
     ids: tuple[str, ...]
@@ -211,34 +215,64 @@ def measure(
 
 
 def _pool(parts: list[Tensor]) -> NDArray[np.float64]:
-    pooled: NDArray[np.float64] = torch.cat(parts).double().cpu().numpy()
+    pooled: NDArray[np.float64] = torch.cat(parts).double().cpu().numpy().round(DECIMALS)
     return pooled
 
 
-def predict_and_measure(
-    model: "Colorizer",
-    lab_folder: Path,
-    evaluation: Evaluation,
-    progress: Progress = console.progress,
-) -> Measurements:
-    """Measure one model on a split, on the device where it is; see `measure`.
+@contextlib.contextmanager
+def model_to_measure(folder: Path, training: Training) -> Iterator[Colorizer]:
+    """Load a model folder, and compute as every model is measured until the end of the block.
+
+    On a GPU where there is one and `training.accelerator` allows it, else on the CPU; with
+    `training.threads`, as another number of threads would round sums in another order.
 
     Args:
-        model: In evaluation mode, as `load_model` gives it.
+        folder: With `model.json` and `weights.safetensors`.
+        training: The settings.
+
+    Yields:
+        The model, in evaluation mode.
+
+    Raises:
+        ModelError: The folder cannot be used.
+    """
+    gpu = training.accelerator != "cpu" and torch.cuda.is_available()
+    before = torch.get_num_threads()
+    torch.set_num_threads(training.threads)
+    try:
+        yield load_model(folder, device="cuda" if gpu else "cpu")
+    finally:
+        torch.set_num_threads(before)
+
+
+def measure_model(
+    model: Colorizer,
+    lab_folder: Path,
+    evaluation: Evaluation,
+    *,
+    baselines: Mapping[str, Predictor] | None = None,
+    progress: Progress = console.progress,
+) -> dict[str, Measurements]:
+    """Measure a model on a split, on the device where it is, and baselines with it; see `measure`.
+
+    Args:
+        model: As `model_to_measure` gives it.
         lab_folder: Lab shards of the split, `data/lab/test`.
         evaluation: The settings.
+        baselines: Name to predictor, measured on the same images in the same reading.
         progress: How to show progress.
+
+    Returns:
+        Measurements under "model", under the names of the baselines, and under "truth".
 
     Raises:
         DataError: The split is missing or empty.
         ModelError: A prediction that is no number.
     """
-    device = next(model.parameters()).device
-    measured = measure(
-        {"model": model.predict_ab},
+    return measure(
+        {"model": model.predict_ab, **(baselines or {})},
         lab_folder,
         evaluation.size,
-        device=device,
+        device=next(model.parameters()).device,
         progress=progress,
     )
-    return measured["model"]

@@ -11,7 +11,8 @@ from PIL import Image
 from torch import Tensor
 
 from chromaflow.color.lab import join, lab_to_rgb
-from chromaflow.evaluation.evaluate import Predictor, squeeze
+from chromaflow.evaluation.evaluate import squeeze
+from chromaflow.models.colorizer import Colorizer
 from chromaflow.store.read import read_split
 
 
@@ -43,26 +44,25 @@ def strip(lightness: Tensor, predicted_ab: Tensor, true_ab: Tensor) -> NDArray[n
 
 @torch.inference_mode()
 def write_pictures(
-    predictor: Predictor,
+    model: Colorizer,
     lab_folder: Path,
     ids: Sequence[str],
     size: int,
     folder: Path,
-    device: torch.device | str = "cpu",
 ) -> None:
     """Write a strip `NN-<id>.png` for each of the ids, numbered in their order.
 
     Args:
-        predictor: Lightness to ab.
+        model: In evaluation mode; it predicts on the device where it is.
         lab_folder: Lab shards of the split.
         ids: Images of the split.
         size: Side to which every image is squeezed, pixels.
         folder: Where to write; made if it is missing.
-        device: Where the predictor computes.
     """
     folder.mkdir(parents=True, exist_ok=True)
     if not ids:
         return
+    device = next(model.parameters()).device
     numbers = {id_: number for number, id_ in enumerate(ids, start=1)}
     for id_, pixels in read_split(lab_folder):
         if id_ not in numbers:
@@ -71,4 +71,4 @@ def write_pictures(
         # An id may hold what a file name must not.
         name = re.sub(r"[^A-Za-z0-9._-]", "_", id_)[:100]
         path = folder / f"{numbers[id_]:02d}-{name}.png"
-        Image.fromarray(strip(lightness, predictor(lightness).float(), ab)).save(path)
+        Image.fromarray(strip(lightness, model.predict_ab(lightness).float(), ab)).save(path)

@@ -1,32 +1,23 @@
 """The step `chromaflow evaluate`: the candidate on the held-out images, beside the baselines."""
 
-import contextlib
-import csv
 import json
-from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from chromaflow import console, files
 from chromaflow.errors import DataError
-from chromaflow.evaluation.evaluate import Measurements, Predictor, Progress, measure
+from chromaflow.evaluation.evaluate import (
+    Measurements,
+    Predictor,
+    Progress,
+    measure_model,
+    model_to_measure,
+)
 from chromaflow.evaluation.pictures import choose, write_pictures
-from chromaflow.models.folder import load_model, model_digest
+from chromaflow.evaluation.table import write_table
+from chromaflow.models.folder import model_digest
 from chromaflow.project import Project
 from chromaflow.settings import Settings
-
-
-@contextlib.contextmanager
-def _threads(count: int) -> Iterator[None]:
-    """Another number of threads would round sums in another order."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def mean_color(lab: Path) -> tuple[float, float]:
@@ -66,26 +57,13 @@ def _summary(system: Measurements, truth: Measurements) -> dict[str, float]:
     return {**numbers, "colorfulness_difference": round(difference, 4)}
 
 
-def _write_table(path: Path, measured: Mapping[str, Measurements]) -> None:
-    metrics = sorted(next(iter(measured.values())).values)
-    with path.open("w", encoding="utf-8", newline="") as file:
-        table = csv.writer(file, lineterminator="\n")
-        table.writerow(["id", "system", *metrics, "weight"])
-        for system, result in measured.items():
-            for index, id_ in enumerate(result.ids):
-                numbers = [result.values[metric][index] for metric in metrics]
-                row = [f"{number:.6f}" for number in (*numbers, result.masses[index])]
-                table.writerow([id_, system, *row])
-
-
 def evaluate(
     project: Project, settings: Settings, progress: Progress = console.progress
 ) -> dict[str, Any]:
     """Measure `models/candidate` on the test split, and write `reports/evaluation` whole.
 
     The baselines stand beside it: grey, and the mean color of the training split everywhere. PSNR
-    rewards both. Computes on the CPU with the threads of `training.threads`, or on a GPU where
-    there is one and `training.accelerator` allows it.
+    rewards both. Where it computes, see `model_to_measure`.
 
     Args:
         project: The checkout.
@@ -101,14 +79,10 @@ def evaluate(
         DataError: The test split or the statistics are missing, or the split is empty.
         ModelError: There is no candidate, or it cannot be used.
     """
-    gpu = settings.training.accelerator != "cpu" and torch.cuda.is_available()
-    device = "cuda" if gpu else "cpu"
-    test, size = project.lab / "test", settings.evaluation.size
-    baseline = constant(*mean_color(project.lab))
-    model = load_model(project.candidate, device=device)
-    systems = {"model": model.predict_ab, "grey": constant(0, 0), "mean_color": baseline}
-    with _threads(settings.training.threads):
-        measured = measure(systems, test, size, device=device, progress=progress)
+    test, evaluation = project.lab / "test", settings.evaluation
+    baselines = {"grey": constant(0, 0), "mean_color": constant(*mean_color(project.lab))}
+    with model_to_measure(project.candidate, settings.training) as model:
+        measured = measure_model(model, test, evaluation, baselines=baselines, progress=progress)
         truth = measured.pop("truth")
         result: dict[str, Any] = {
             "digest": model_digest(project.candidate),
@@ -116,9 +90,9 @@ def evaluate(
             "truth": {metric: round(truth.mean(metric), 4) for metric in truth.values},
             **{name: _summary(system, truth) for name, system in measured.items()},
         }
-        shown = choose(truth.ids, settings.evaluation.pictures)
+        shown = choose(truth.ids, evaluation.pictures)
         with files.atomic_folder(project.evaluation) as folder:
             files.write_json(folder / "metrics.json", result)
-            _write_table(folder / "per_image.csv", measured)
-            write_pictures(model.predict_ab, test, shown, size, folder / "pictures", device)
+            write_table(folder / "per_image.csv", measured)
+            write_pictures(model, test, shown, evaluation.size, folder / "pictures")
     return result

@@ -1,11 +1,9 @@
 """Whether the candidate takes the champion's place: evidence, decision, entry in the ledger."""
 
-import csv
 import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from chromaflow import files
@@ -155,13 +153,14 @@ def _crown(project: Project, settings: Settings, version: Version, line: str) ->
 def _gains(project: Project, settings: Settings, reigning: Version | None) -> dict[str, "Gain"]:
     """The candidate's gain over each rival: the champion, or both baselines."""
     from chromaflow.evaluation.bootstrap import compare  # noqa: PLC0415 (imports torch)
+    from chromaflow.evaluation.table import read_table  # noqa: PLC0415
 
-    measured = _read_measurements(project.evaluation / "per_image.csv")
+    measured = read_table(project.evaluation / "per_image.csv")
     own = measured.pop("model")
     if reigning is None:
         rivals = {name: measured[name] for name in BASELINES}
     else:
-        rivals = {"champion": _measure_champion(project, settings, reigning)}
+        rivals = {"champion": measure_champion(project, settings, reigning)}
     promotion = settings.promotion
     try:
         return {
@@ -179,49 +178,29 @@ def _gains(project: Project, settings: Settings, reigning: Version | None) -> di
         raise ModelError(f"{project.evaluation} and data/lab/test: {error}.", _EVALUATE) from None
 
 
-def _read_measurements(path: Path) -> dict[str, "Measurements"]:
-    """The systems of `per_image.csv`, as they were measured (to 6 decimals)."""
-    import numpy as np  # noqa: PLC0415
+def measure_champion(project: Project, settings: Settings, version: Version) -> "Measurements":
+    """Measure a version on the current test split, as `chromaflow evaluate` measures a candidate.
 
-    from chromaflow.evaluation.evaluate import Measurements  # noqa: PLC0415 (imports torch)
+    Args:
+        project: The checkout; `data/lab/test` is read.
+        settings: Its `evaluation`, and of `training` the device and the threads.
+        version: Of the registered model.
 
-    rows: dict[str, list[Mapping[str, str]]] = {}
-    try:
-        with path.open(encoding="utf-8", newline="") as file:
-            for row in csv.DictReader(file):
-                rows.setdefault(row["system"], []).append(row)
-        return {
-            system: Measurements(
-                tuple(row["id"] for row in own),
-                {
-                    name: np.array([float(row[name]) for row in own])
-                    for name in own[0]
-                    if name not in ("id", "system", "weight")
-                },
-                np.array([float(row["weight"]) for row in own]),
-            )
-            for system, own in rows.items()
-        }
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ModelError(
-            f"{path} is not the table that evaluation writes: {error}", _EVALUATE
-        ) from None
+    Raises:
+        DataError: The test split is missing or empty.
+        ModelError: The artifact is gone, was changed, or cannot be used.
+        ServerError: MLflow does not answer.
+    """
+    from chromaflow.evaluation.evaluate import (  # noqa: PLC0415 (imports torch)
+        measure_model,
+        model_to_measure,
+    )
 
-
-def _measure_champion(project: Project, settings: Settings, reigning: Version) -> "Measurements":
-    """The champion on the current test split, as the candidate was measured."""
-    import torch  # noqa: PLC0415
-
-    from chromaflow.evaluation.evaluate import Measurements, predict_and_measure  # noqa: PLC0415
-    from chromaflow.models.folder import load_model  # noqa: PLC0415
-
-    gpu = settings.training.accelerator != "cpu" and torch.cuda.is_available()
-    with verified_folder(project, settings, reigning) as folder:
-        model = load_model(folder, device="cuda" if gpu else "cpu")
-    found = predict_and_measure(model, project.lab / "test", settings.evaluation)
-    # As many decimals as the candidate's table, so that equal predictions give no gain.
-    rounded = {name: values.round(6) for name, values in found.values.items()}
-    return Measurements(found.ids, rounded, found.masses)
+    with (
+        verified_folder(project, settings, version) as folder,
+        model_to_measure(folder, settings.training) as model,
+    ):
+        return measure_model(model, project.lab / "test", settings.evaluation)["model"]
 
 
 def _reason(
