@@ -50,6 +50,12 @@ class TrainingStoppedError(UserError):
     exit_code = 3
 
 
+class TrainingInterruptedError(UserError):
+    """Training that a signal asked to stop; the same command goes on from its checkpoint."""
+
+    exit_code = 3
+
+
 class ChromaflowWarning(UserWarning):
     """Something that does not stop the work and that its user should know."""
 

@@ -1,7 +1,12 @@
+import os
 import shutil
+import signal
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
+from pytorch_lightning.callbacks import Callback
 
 pytest.importorskip("mlflow")
 
@@ -11,6 +16,7 @@ from chromaflow.settings import Settings
 from chromaflow.store import chunks
 from chromaflow.store.read import LabItem
 from chromaflow.tracking.client import connect
+from chromaflow.training.train import train
 
 
 @pytest.fixture(scope="session")
@@ -51,3 +57,23 @@ def tiny(network: str = "efficientnet_lite0", **training: object) -> Settings:
             "evaluation": {"size": 64, "pictures": 1},
         }
     )
+
+
+class _Signal(Callback):
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def on_train_batch_end(self, trainer: Any, *_: Any) -> None:
+        if trainer.global_step == self.step:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+
+def signal_at(step: int) -> Callable[..., dict[str, Any]]:
+    """`train`, whose process is asked to stop after a step."""
+
+    def interrupted(
+        *arguments: Any, callbacks: Sequence[Callback] = (), **options: Any
+    ) -> dict[str, Any]:
+        return train(*arguments, callbacks=[*callbacks, _Signal(step)], **options)
+
+    return interrupted

@@ -1,9 +1,11 @@
 import numpy as np
 import pytest
 
-from chromaflow.errors import SettingsError
+from chromaflow.errors import SettingsError, TrainingInterruptedError
+from chromaflow.experiments import find_lr as module
 from chromaflow.experiments.find_lr import find_lr, steepest, write_curve
-from tests.experiments.conftest import tiny
+from chromaflow.project import Project
+from tests.experiments.conftest import signal_at, tiny
 
 
 def test_the_steepest_fall_is_found_in_noise():
@@ -38,3 +40,9 @@ def test_a_loss_that_runs_away_ends_the_curve(project):
 def test_rates_that_do_not_rise_are_refused(project, wrong):
     with pytest.raises(SettingsError, match="does not rise"):
         find_lr(project, tiny(), **wrong)
+
+
+def test_a_signal_is_no_end_of_the_curve(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "train", signal_at(12))
+    with pytest.raises(TrainingInterruptedError):
+        find_lr(project, tiny(), low=1e-5, high=1e-2, steps=20)

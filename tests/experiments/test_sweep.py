@@ -4,10 +4,12 @@ import shutil
 import optuna
 import pytest
 
-from chromaflow.errors import DataError, SettingsError
+from chromaflow.errors import DataError, SettingsError, TrainingInterruptedError
+from chromaflow.experiments import sweep as module
 from chromaflow.experiments.sweep import Axis, sweep
+from chromaflow.project import Project
 from chromaflow.tracking.client import connect
-from tests.experiments.conftest import tiny
+from tests.experiments.conftest import signal_at, tiny
 
 AXES = [Axis.parse("training.learning_rate=1e-5..1e-2"), Axis.parse("training.batch=2,3")]
 
@@ -66,6 +68,22 @@ def test_a_trial_that_a_kill_broke_off_is_tried_again(project, configure):
     chosen = {axis.name: axis.draw(trial) for axis in AXES}
     found = sweep(project, configure, AXES, name="tiny", trials=1)
     assert [t.params["training.learning_rate"] for t in found] == [chosen["training.learning_rate"]]
+
+
+def test_a_signal_ends_the_sweep_and_the_next_call_goes_on_with_its_trial(
+    project: Project, configure: module.Configure, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch, pytest.raises(TrainingInterruptedError):
+        patch.setattr(module, "train", signal_at(2))
+        sweep(project, configure, AXES, name="tiny", trials=2)
+    storage = f"sqlite:///{project.state / 'sweeps.db'}"
+    interrupted = optuna.load_study(study_name="tiny", storage=storage).trials[0]
+    (found,) = sweep(project, configure, AXES, name="tiny", trials=1)
+    assert found.params == interrupted.params
+    client = connect(project, tiny())
+    runs = client.search_runs([client.get_experiment_by_name("chromaflow").experiment_id])
+    assert {run.info.status for run in runs} == {"FINISHED"}
+    assert len(runs) == 2, "the sweep's and one of the trial, which went on"
 
 
 def test_a_sweep_needs_axes_and_a_validation_split(project, configure):

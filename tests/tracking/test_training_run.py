@@ -6,7 +6,12 @@ import torch
 from mlflow.exceptions import MlflowException
 
 from chromaflow import files
-from chromaflow.errors import ChromaflowWarning, ServerError, TrainingStoppedError
+from chromaflow.errors import (
+    ChromaflowWarning,
+    ServerError,
+    TrainingInterruptedError,
+    TrainingStoppedError,
+)
 from chromaflow.settings import Settings
 from chromaflow.tracking import training_run as module
 from chromaflow.tracking.client import connect, experiment_id
@@ -99,7 +104,7 @@ def test_a_run_of_another_database_is_not_gone_on_with(project, settings):
     [
         (ValueError("broken"), "FAILED"),
         (TrainingStoppedError("the loss of step 3 is nan"), "FAILED"),
-        (TrainingStoppedError("SIGTERM stopped the training after step 3"), "KILLED"),
+        (TrainingInterruptedError("the training was asked to stop"), "KILLED"),
     ],
 )
 def test_how_a_training_ended_is_kept(project, settings, error, status):

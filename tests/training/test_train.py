@@ -23,6 +23,7 @@ from chromaflow.errors import (
     ChromaflowWarning,
     DataError,
     SettingsError,
+    TrainingInterruptedError,
     TrainingStoppedError,
     UserError,
 )
@@ -160,7 +161,7 @@ def test_goes_on_from_a_failure(
 def test_a_signal_keeps_a_checkpoint(
     project: Project, small: Settings, straight: str, number: signal.Signals
 ) -> None:
-    with pytest.raises(TrainingStoppedError, match=rf"{number.name}.*step 3 of 6") as raised:
+    with pytest.raises(TrainingInterruptedError, match=rf"{number.name}.*step 3 of 6") as raised:
         train(project, small, callbacks=[At(3, send(number))])
     assert "again" in raised.value.mend
     summary = train(project, small)
@@ -169,7 +170,7 @@ def test_a_signal_keeps_a_checkpoint(
 
 
 def test_a_signal_outside_of_validation_loses_nothing(project: Project, small: Settings) -> None:
-    with pytest.raises(TrainingStoppedError, match="checkpoint of step 2 is kept"):
+    with pytest.raises(TrainingInterruptedError, match="checkpoint of step 2 is kept"):
         train(project, small, callbacks=[At(2, send(signal.SIGTERM))])
     assert train(project, small)["resumed_from"] == 2
 

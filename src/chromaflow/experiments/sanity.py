@@ -212,7 +212,8 @@ def sanity(
 
     Raises:
         SettingsError: A side that the network cannot see, or a loss that does not fit.
-        TrainingStoppedError: The loss is no longer a number, or a signal asked to stop.
+        TrainingStoppedError: The loss is no longer a number, or the memory is spent.
+        TrainingInterruptedError: A signal asked to stop.
     """
     side = side_for(settings.model.network) if side is None else side
     photographs = read_eight(side)

@@ -20,7 +20,12 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from pytorch_lightning.callbacks import Callback
 
 from chromaflow import console
-from chromaflow.errors import DataError, SettingsError, TrainingStoppedError
+from chromaflow.errors import (
+    DataError,
+    SettingsError,
+    TrainingInterruptedError,
+    TrainingStoppedError,
+)
 from chromaflow.project import Project
 from chromaflow.settings import Settings
 from chromaflow.store.read import INDEX, is_empty
@@ -159,6 +164,7 @@ def sweep(
         SettingsError: No axis, or a setting that cannot be.
         DataError: There is no validation split.
         ServerError: MLflow does not answer, or another training is at work here.
+        TrainingInterruptedError: A signal asked to stop.
     """
     if not axes:
         raise SettingsError("a sweep needs something to try.", "--search training.batch=8,16")
@@ -181,6 +187,10 @@ def sweep(
             except optuna.TrialPruned:
                 run.status = "KILLED"
                 shutil.rmtree(place.candidate.parent, ignore_errors=True)
+                raise
+            except TrainingInterruptedError:
+                # Optuna takes it for a failure, and the next call would draw other settings.
+                study.enqueue_trial(trial.params)
                 raise
             run.finish(result)
         # Its record is complete, and its settings bring the same weights again.

@@ -1,7 +1,6 @@
 """One training as one MLflow run: settings, lineage, data, metrics, pictures and how it ended.
 
-Needs MLflow when it is imported, so that a machine that only trains can tell at once that nothing
-is tracked there.
+Imports MLflow, which a machine that only trains need not have.
 """
 
 import contextlib
@@ -21,7 +20,7 @@ from torch import Tensor
 
 from chromaflow import files
 from chromaflow.color.lab import join, lab_to_rgb
-from chromaflow.errors import ChromaflowWarning, ServerError, TrainingStoppedError
+from chromaflow.errors import ChromaflowWarning, ServerError, TrainingInterruptedError
 from chromaflow.project import Project
 from chromaflow.settings import Settings
 from chromaflow.tracking import lineage
@@ -91,12 +90,8 @@ def training_run(
     try:
         yield run
         status = "FINISHED" if run.result else "FAILED"
-    except (KeyboardInterrupt, SystemExit):
+    except (KeyboardInterrupt, SystemExit, TrainingInterruptedError):
         status = "KILLED"
-        raise
-    except TrainingStoppedError as error:
-        # Asked by a signal, or because the loss is no number.
-        status = "KILLED" if "stopped the training" in error.problem else "FAILED"
         raise
     finally:
         logger.close()

@@ -117,8 +117,8 @@ def train(
         ModelError: Network, codebook or published weights that cannot be.
         SettingsError: A loss that does not fit the codebook, a crop that the images or the network
             do not allow, a GPU that is not there.
-        TrainingStoppedError: The loss is no longer a number, the memory is spent, or a signal
-            asked to stop.
+        TrainingStoppedError: The loss is no longer a number, or the memory is spent.
+        TrainingInterruptedError: A signal asked to stop.
         UserError: The disk is full.
     """
     mark = fingerprint(project, settings)

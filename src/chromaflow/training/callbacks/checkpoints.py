@@ -12,7 +12,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 
-from chromaflow.errors import TrainingStoppedError
+from chromaflow.errors import TrainingInterruptedError
 from chromaflow.training.callbacks.base import StepCallback
 
 
@@ -56,7 +56,7 @@ class Checkpoints(StepCallback):
         """Save where the time has come, or stop where a signal has.
 
         Raises:
-            TrainingStoppedError: A signal asked for it.
+            TrainingInterruptedError: A signal asked for it.
         """
         agree = trainer.strategy.reduce_boolean_decision
         stop = agree(self._signal is not None, all=False)
@@ -77,14 +77,14 @@ class Checkpoints(StepCallback):
         """Stop where a signal asks for it; a validation half done is not kept.
 
         Raises:
-            TrainingStoppedError: A signal asked for it.
+            TrainingInterruptedError: A signal asked for it.
         """
         if trainer.strategy.reduce_boolean_decision(self._signal is not None, all=False):
             self._stop(trainer, "the last checkpoint is kept")
 
     def _stop(self, trainer: pl.Trainer, kept: str) -> None:
         name = self._signal.name if self._signal else "A signal to another process"
-        raise TrainingStoppedError(
+        raise TrainingInterruptedError(
             f"{name} stopped the training after step {trainer.global_step} of "
             f"{trainer.max_steps}; {kept}.",
             "run the same command again: it goes on from there",
