@@ -11,6 +11,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+from chromaflow.errors import DataError
 from chromaflow.files import digest_of_folder
 from chromaflow.project import Project
 from chromaflow.settings import Settings
@@ -107,16 +108,48 @@ def test_another_checksum_fetches_an_image_again(
     assert "checksum" in found["4.jpg"]["error"]
 
 
-def test_another_limit_of_pixels_is_judged_anew_and_once(
+def test_another_limit_of_pixels_judges_what_the_snapshot_holds(
+    host: Host, checkout: Project, table: Path
+) -> None:
+    host.files["/4.jpg"] = photograph(4)[:-600]
+    ingest(checkout, settings_of(table))
+    before = digest_of_folder(checkout.raw)
+    host.down = True
+    small = settings_of(table, max_pixels=72 * 72 - 1)
+    assert ingest(checkout, small)["undecodable"] == 10
+    assert {row["error"].partition("max_pixels = ")[2] for row in rows(checkout).values()} == {
+        str(72 * 72 - 1)
+    }
+    assert not ingest(checkout, small)["changed"]
+    smaller = settings_of(table, max_pixels=72 * 72 - 2)
+    assert ingest(checkout, smaller)["changed"], "the manifest names the limit"
+    assert ingest(checkout, settings_of(table))["undecodable"] == 1
+    assert digest_of_folder(checkout.raw) == before
+
+
+def test_what_an_older_ingest_did_not_measure_is_measured_without_fetching(
     host: Host, checkout: Project, table: Path
 ) -> None:
     ingest(checkout, settings_of(table))
-    small = settings_of(table, max_pixels=72 * 72 - 1)
-    assert ingest(checkout, small)["undecodable"] == 10
-    asked = host.asked.copy()
-    assert not ingest(checkout, small)["changed"]
-    assert host.asked == asked
-    assert ingest(checkout, settings_of(table))["undecodable"] == 0
+    before = rows(checkout)
+    path = checkout.raw / "manifest.parquet"
+    pq.write_table(pq.read_table(path).drop_columns(["luma_spread"]), path)
+    host.down = True
+    assert ingest(checkout, settings_of(table))["changed"]
+    assert rows(checkout) == before
+
+
+def test_a_shard_that_was_damaged_is_named_where_its_images_are_needed(
+    host: Host, checkout: Project, table: Path
+) -> None:
+    ingest(checkout, settings_of(table))
+    damaged = checkout.raw / rows(checkout)["5.jpg"]["shard"]
+    damaged.write_bytes(damaged.read_bytes().replace(photograph(5), photograph(5)[::-1]))
+    before = digest_of_folder(checkout.raw)
+    with pytest.raises(DataError, match=damaged.name) as caught:
+        ingest(checkout, settings_of(table, max_pixels=72 * 72 - 1))
+    assert "dvc checkout" in caught.value.mend
+    assert digest_of_folder(checkout.raw) == before
 
 
 def test_the_cache_holds_no_more_than_two_shards_need(

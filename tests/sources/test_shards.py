@@ -1,5 +1,7 @@
+import hashlib
 import io
 import tarfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -7,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chromaflow.errors import DataError
-from chromaflow.sources.shards import Member, read_shard, write_shard
+from chromaflow.sources.shards import Member, StoredImages, read_shard, write_shard
 
 MEMBERS = st.lists(
     st.builds(
@@ -28,6 +30,10 @@ def test_what_is_written_is_read(tmp_path_factory: pytest.TempPathFactory, membe
     path = tmp_path_factory.mktemp("shard") / "000000.tar"
     write_shard(path, members)
     assert list(read_shard(path)) == members
+    with StoredImages(path.parent) as stored:
+        for member in reversed(members):
+            digest = hashlib.sha256(member.data).hexdigest()
+            assert stored.read(path.name, member.key, digest) == member.data
 
 
 def test_headers_tell_nothing_of_this_machine(tmp_path: Path) -> None:
@@ -78,3 +84,39 @@ def test_broken_and_hostile_shards_are_named(tmp_path: Path, make) -> None:
     make(path)
     with pytest.raises(DataError, match=r"000000\.tar"):
         list(read_shard(path))
+
+
+DIGEST = hashlib.sha256(b"pixels").hexdigest()
+
+
+def test_the_first_folder_that_holds_a_shard_counts(tmp_path: Path) -> None:
+    shards = (("b", "0.tar", b"pixels"), ("a", "1.tar", b"pixels"), ("b", "1.tar", b"others"))
+    for folder, name, data in shards:
+        write_shard(tmp_path / folder / name, [Member("00", ".jpg", data, {})])
+    with StoredImages(tmp_path / "a", tmp_path / "b") as stored:
+        assert stored.read("0.tar", "00", DIGEST) == b"pixels"
+        assert stored.read("1.tar", "00", DIGEST) == b"pixels"
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        link,
+        truncated,
+        lambda path: path.write_bytes(b"x"),
+        Path.exists,
+        lambda path: write_shard(path, [Member("01", ".jpg", b"pixels", {})]),
+        lambda path: write_shard(path, [Member("00", ".jpg", b"others", {})]),
+    ],
+    ids=["link", "truncated", "no archive", "missing", "other image", "other bytes"],
+)
+def test_an_image_that_cannot_be_read_names_its_shard(
+    tmp_path: Path, make: Callable[[Path], object]
+) -> None:
+    make(tmp_path / "000000.tar")
+    with (
+        StoredImages(tmp_path) as stored,
+        pytest.raises(DataError, match=r"000000\.tar") as caught,
+    ):
+        stored.read("000000.tar", "00", DIGEST)
+    assert "dvc checkout" in caught.value.mend

@@ -16,6 +16,8 @@ import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, get_args
 
@@ -32,7 +34,7 @@ from chromaflow.sources.inspect import Inspection, inspect
 from chromaflow.sources.known import Known, described
 from chromaflow.sources.manifest import NAME, read_manifest, to_table, write_manifest
 from chromaflow.sources.remote import Fetcher
-from chromaflow.sources.shards import Member, write_shard
+from chromaflow.sources.shards import Member, StoredImages, write_shard
 
 Progress = Callable[[str, int | None], AbstractContextManager[Callable[[int], None]]]
 Row = dict[str, Any]
@@ -51,13 +53,17 @@ class _Comparison:
     Args:
         source: Name of the source.
         known: Rows of that source whose shards are there.
+        stored: The images of these rows.
         fetcher: Fetches the images that are on a server.
         max_pixels: As `source.max_pixels`.
     """
 
-    def __init__(self, source: str, known: Known, fetcher: Fetcher, max_pixels: int) -> None:
+    def __init__(
+        self, source: str, known: Known, stored: StoredImages, fetcher: Fetcher, max_pixels: int
+    ) -> None:
         self._source = source
         self._known = known
+        self._stored = stored
         self._fetcher = fetcher
         self._max_pixels = max_pixels
 
@@ -81,22 +87,28 @@ class _Comparison:
         """The records whose bytes are needed to tell."""
         for record in records:
             index = self._known.find(record)
-            if self._known.holds(index, record):
+            if not self._known.holds(index, record):
+                yield record
+            elif self._known.is_measured(index):
                 self._known.keep(index, record)
                 advance(1)
             else:
-                yield record
+                yield self._from_snapshot(index, record)
+
+    def _from_snapshot(self, index: int, record: Record) -> Record:
+        """The record of an image that is read from its shard instead of being fetched."""
+        place = [self._known.cell(index, name) for name in ("shard", "key", "sha256")]
+        return replace(record, download=None, read=partial(self._stored.read, *place))
 
     def _inspect(self, data: bytes, error: str | None) -> Inspection:
         return Inspection(False, error=error) if error else inspect(data, self._max_pixels)
 
     def _keep(self, index: int, record: Record, data: bytes, error: str | None) -> None:
         """Take a row over, with the label, license and limit of pixels that hold now."""
-        width, height = self._known.cell(index, "width"), self._known.cell(index, "height")
-        if self._known.lacks_measures(index) or width * height > self._max_pixels:
-            self._known.keep(index, record, self._inspect(data, error)._asdict())
-        else:
+        if self._known.is_measured(index):
             self._known.keep(index, record)
+        else:
+            self._known.keep(index, record, self._inspect(data, error)._asdict())
 
     def _describe(
         self, record: Record, data: bytes, digest: str, error: str | None
@@ -237,9 +249,10 @@ def _collect(
     rows = _known(project.raw, staging, name)
     known = Known(name, rows, settings.source.max_pixels)
     fetcher = Fetcher(project, settings, name)
-    comparison = _Comparison(name, known, fetcher, settings.source.max_pixels)
-    images = comparison.new_images(records, advance)
-    staged = _stage(images, staging / name, rows, settings.source.shard_images, fetcher)
+    with StoredImages(project.raw, staging) as stored:
+        comparison = _Comparison(name, known, stored, fetcher, settings.source.max_pixels)
+        images = comparison.new_images(records, advance)
+        staged = _stage(images, staging / name, rows, settings.source.shard_images, fetcher)
     fetcher.close()
     return [known.standing(), *staged]
 

@@ -59,29 +59,28 @@ class Known:
         return self._table[column][index].as_py()
 
     def holds(self, index: int, record: Record) -> bool:
-        """Whether a remote image need not be fetched.
+        """Whether the snapshot has the bytes of a remote image, so that it need not be fetched.
 
-        It must be fetched where an earlier ingest could not, where the source tells another
-        checksum, and where another `source.max_pixels` may judge it otherwise.
+        It must be fetched where an earlier ingest could not, and where the source tells another
+        checksum.
         """
         if index < 0 or not record.is_remote or self.cell(index, "bytes") == 0:
             return False
         if record.checksum.startswith("sha256:"):
             digest = record.checksum.removeprefix("sha256:")
-            if self.cell(index, "sha256") != digest:
-                return False
-        if self.cell(index, "decodes"):
-            if self.lacks_measures(index):
-                return False
-            pixels = self.cell(index, "width") * self.cell(index, "height")
-            return bool(pixels <= self._max_pixels)
-        error = self.cell(index, "error") or ""
-        limit = f"source.max_pixels = {self._max_pixels}"
-        return "source.max_pixels" not in error or error.endswith(limit)
+            return bool(self.cell(index, "sha256") == digest)
+        return True
 
-    def lacks_measures(self, index: int) -> bool:
-        """Whether a row comes from an ingest that did not measure all that is measured now."""
-        return bool(self._lacking[index])
+    def is_measured(self, index: int) -> bool:
+        """Whether the measurement of a row would be the same today.
+
+        It may be another one where the image did not decode, where the ingest that wrote the row
+        did not measure all that is measured now, and where `source.max_pixels` allows less.
+        """
+        if self._lacking[index]:
+            return False
+        pixels = self.cell(index, "width") * self.cell(index, "height")
+        return bool(pixels <= self._max_pixels)
 
     def keep(self, index: int, record: Record, measured: Mapping[str, Any] | None = None) -> None:
         """Take a row over, with what its record and a new measurement tell now."""
