@@ -11,7 +11,7 @@ import cv2
 import imagehash
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 # Whatever else Pillow reads, such as PostScript or icons, is no photograph.
 _FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF")
@@ -142,9 +142,9 @@ def _measure(data: bytes, max_pixels: int) -> Inspection:
 
 
 def _explain(error: Exception) -> str:
-    text = str(error)
-    # Pillow names the buffer's address, which differs from run to run.
-    return "no image format that is known" if "cannot identify" in text else f"it is broken: {text}"
+    # Its text names the buffer's address, which differs from run to run.
+    unknown = isinstance(error, UnidentifiedImageError)
+    return "no image format that is known" if unknown else f"it is broken: {error}"
 
 
 def inspect(data: bytes, max_pixels: int) -> Inspection:

@@ -197,6 +197,7 @@ def told(uri: str) -> Iterator[None]:
     except (MlflowException, SQLAlchemyError, requests.RequestException) as error:
         text, address = first_line(error), public_address(uri)
         mend = _MEND if is_server(uri) else f"look at {address}: is it whole, may you write it?"
+        # Neither type nor error code of MLflow's tell this from its other errors.
         if "out-of-date database schema" in text:
             mend = f"copy the database away, then: mlflow db upgrade {address}"
         raise ServerError(f"MLflow at {address}: {text}", mend) from error

@@ -165,11 +165,20 @@ def _get_json(url: str) -> Any:
         with urllib.request.urlopen(request, timeout=_SECONDS) as response:  # noqa: S310
             return json.load(response)
     except urllib.error.HTTPError as error:
-        if error.code == 404 and b"RESOURCE_DOES_NOT_EXIST" in error.read(4096):
+        if _is_unknown(error):
             return None
         raise _NoQuickAnswerError from error
     except (OSError, ValueError) as error:
         raise _NoQuickAnswerError from error
+
+
+def _is_unknown(error: urllib.error.HTTPError) -> bool:
+    """Whether MLflow answers that it knows no such entry, rather than a proxy no such page."""
+    try:
+        answer = json.load(error)
+    except (OSError, ValueError):
+        return False
+    return isinstance(answer, dict) and answer.get("error_code") == "RESOURCE_DOES_NOT_EXIST"
 
 
 def _authorization(url: str) -> dict[str, str]:
