@@ -13,6 +13,7 @@ import yaml
 
 from chromaflow import files
 from chromaflow.errors import ServerError, UserError
+from chromaflow.packages import require_package
 from chromaflow.project import Project
 
 _TERSE = """
@@ -23,6 +24,7 @@ sys.stdout = io.StringIO()
 from dvc.cli import main
 sys.exit(main(sys.argv[1:]))
 """
+# DVC ends with the same exit code whatever went wrong: what it prints is all there is to tell by.
 _BUSY = ("is busy, it is being blocked by", "Unable to acquire lock")
 
 
@@ -43,7 +45,8 @@ def terse_command(*arguments: str) -> list[str]:
 
 
 def _run(project: Project, *arguments: str) -> subprocess.CompletedProcess[str]:
-    result = subprocess.run(
+    require_package("dvc")
+    return subprocess.run(
         command(*arguments),
         cwd=project.root,
         env=environment(),
@@ -51,11 +54,6 @@ def _run(project: Project, *arguments: str) -> subprocess.CompletedProcess[str]:
         text=True,
         check=False,
     )
-    if "No module named dvc" in result.stderr:
-        raise UserError(
-            "DVC is not installed here.", "make setup, or pip install 'chromaflow[workflow]'"
-        )
-    return result
 
 
 def stale(project: Project) -> dict[str, list[Any]]:

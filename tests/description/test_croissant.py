@@ -148,5 +148,5 @@ def test_what_is_not_valid_is_told(tmp_path):
 
 
 def test_without_mlcroissant_nothing_is_judged(tmp_path, monkeypatch):
-    monkeypatch.setattr(croissant.importlib.util, "find_spec", lambda _: None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
     assert not croissant.check(tmp_path / "none.json")

@@ -1,6 +1,5 @@
 """Croissant 1.1: the snapshot described for machines, by MLCommons' vocabulary over schema.org."""
 
-import importlib.util
 import logging
 import os
 from collections.abc import Iterator, Sequence
@@ -12,6 +11,7 @@ import pyarrow as pa
 from chromaflow.description.origins import ORIGINS
 from chromaflow.description.snapshot import File, Part, Snapshot, counts, photographs, select
 from chromaflow.errors import DataError
+from chromaflow.packages import is_installed
 from chromaflow.project import SPLITS
 
 Node = dict[str, Any]
@@ -320,7 +320,7 @@ def check(path: Path) -> bool:
     Raises:
         DataError: It is not valid.
     """
-    if importlib.util.find_spec("mlcroissant") is None:
+    if not is_installed("mlcroissant"):
         return False
     import mlcroissant  # noqa: PLC0415 (a second)
 

@@ -1,7 +1,6 @@
 """What is installed, which device there is, what answers; and for the rest, what mends it."""
 
 import importlib.metadata
-import importlib.util
 import os
 import platform
 import re
@@ -21,6 +20,7 @@ from rich.table import Table
 
 from chromaflow import settings as settings_module
 from chromaflow.errors import UserError
+from chromaflow.packages import is_installed
 from chromaflow.project import Project
 from chromaflow.services import launch
 from chromaflow.services.processes import describe_listener
@@ -204,7 +204,7 @@ def _device(settings: Settings) -> Check:
 
 def _encoder() -> Check:
     version = _version(_ENCODER.replace("_", "-"))
-    if importlib.util.find_spec(_ENCODER) is not None:
+    if is_installed(_ENCODER):
         return Check("pretrained encoder", "ok", f"EfficientNet-Lite0, package {version}".strip())
     detail = f"the package {_ENCODER.replace('_', '-')} is missing"
     return Check("pretrained encoder", "failed", detail, "make setup")
@@ -219,7 +219,7 @@ def _git() -> Check:
 
 
 def _dvc() -> Check:
-    if importlib.util.find_spec("dvc") is None:
+    if not is_installed("dvc"):
         return Check("dvc", "warning", "not found; the steps run one by one only", "make setup")
     return Check("dvc", "ok", _version("dvc"))
 

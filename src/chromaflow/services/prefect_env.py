@@ -16,9 +16,10 @@ from urllib.parse import urlsplit
 
 from chromaflow import dvc
 from chromaflow.errors import ServerError
+from chromaflow.packages import require_package
 from chromaflow.project import Project
 from chromaflow.services import launch
-from chromaflow.services.servers import require_package, running, servers_folder
+from chromaflow.services.servers import running, servers_folder
 from chromaflow.settings import Settings
 
 _LAUNCHER = Path(__file__).with_name("temporary_prefect.py")

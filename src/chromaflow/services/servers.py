@@ -1,6 +1,5 @@
 """The local servers of a checkout: MLflow for experiments and models, Prefect for flow runs."""
 
-import importlib.util
 import os
 import sys
 import warnings
@@ -8,14 +7,14 @@ from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
 
 from chromaflow import dvc
-from chromaflow.errors import ChromaflowWarning, UserError
+from chromaflow.errors import ChromaflowWarning
+from chromaflow.packages import require_package
 from chromaflow.project import Project
 from chromaflow.services import launch
 from chromaflow.services.launch import Server
 from chromaflow.settings import Settings, Tracking
 from chromaflow.tracking.client import connect, is_server, public_address, tracking_uri
 
-_EXTRAS = {"dvc": "workflow", "mlflow": "tracking", "prefect": "workflow"}
 _REMOTE_SECONDS = 2.0
 
 
@@ -92,21 +91,6 @@ def _elsewhere(server: Server, project: Project, settings: Settings) -> str:
 
 def _port_of(parts: SplitResult) -> int:
     return parts.port or (443 if parts.scheme == "https" else 80)
-
-
-def require_package(name: str) -> None:
-    """Make sure that an optional package is installed, without importing it.
-
-    Raises:
-        UserError: It is not, with the command that installs it.
-    """
-    spec = importlib.util.find_spec(name)
-    # A folder of the checkout, such as mlflow/, counts as a package without an origin.
-    if spec is None or spec.origin is None:
-        raise UserError(
-            f"the package {name} is not installed here.",
-            f"make setup, or pip install 'chromaflow[{_EXTRAS[name]}]'",
-        )
 
 
 def up(project: Project, settings: Settings) -> list[dict[str, str]]:

@@ -12,7 +12,7 @@ from rich.table import Table
 from chromaflow import dvc
 from chromaflow.errors import UserError
 from chromaflow.project import Project
-from chromaflow.services.servers import require_package, running
+from chromaflow.services.servers import running
 from chromaflow.settings import Settings
 from chromaflow.tracking.registry import serving
 
@@ -55,7 +55,6 @@ def stale_stages(project: Project) -> dict[str, list[str]]:
         ServerError: Another DVC command holds the checkout.
         UserError: DVC is missing or cannot tell.
     """
-    require_package("dvc")
     changes = dvc.stale(project)
     finished = _stages_of(project, "dvc.lock")
     order = {name: number for number, name in enumerate(_stages_of(project, "dvc.yaml"))}

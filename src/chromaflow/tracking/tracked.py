@@ -5,6 +5,7 @@ import os
 from typing import Any
 
 from chromaflow import dvc
+from chromaflow.packages import is_installed
 from chromaflow.project import Project
 from chromaflow.settings import Settings
 from chromaflow.training import finished
@@ -33,12 +34,10 @@ def train_tracked(project: Project, settings: Settings) -> dict[str, Any]:
         summary = finished.summary_file(project, mark)
         if not dvc.awaits(project, "reports/training/summary.json", summary):
             finished.forget(project, mark)
-        try:
-            from chromaflow.tracking.training_run import training_run  # noqa: PLC0415
-        except ModuleNotFoundError as error:
-            if not (error.name or "").startswith("mlflow"):
-                raise
+        if not is_installed("mlflow"):
             return train(project, settings)
+        from chromaflow.tracking.training_run import training_run  # noqa: PLC0415
+
         with training_run(project, settings) as run:
             result = train(project, settings, loggers=run.loggers, callbacks=run.callbacks)
             run.finish(result)
