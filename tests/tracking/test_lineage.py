@@ -4,6 +4,7 @@ import yaml
 
 from chromaflow.settings import Settings
 from chromaflow.tracking import lineage
+from chromaflow.tracking.facts import CodeFacts
 
 
 def commit(git, project):
@@ -18,17 +19,17 @@ def commit(git, project):
 def test_a_clean_checkout(project, git):
     commit(git, project)
     (project.root / ".gitignore").write_text("*\n")
-    facts = lineage.git_facts(project)
-    assert len(facts["git.commit"]) == 40
-    assert facts["git.branch"] == "main"
-    assert facts["git.dirty"] == "false"
+    facts = lineage.code_facts(project)
+    assert len(facts.known_commit) == 40
+    assert facts.branch == "main"
+    assert facts.dirty == "false"
 
 
 def test_new_settings_do_not_make_the_code_unclean(project, git):
     commit(git, project)
     (project.root / ".gitignore").write_text("*\n")
     project.params.write_text("seed: 18\n")
-    assert lineage.git_facts(project)["git.dirty"] == "false"
+    assert lineage.code_facts(project).dirty == "false"
     assert "+seed: 18" in lineage.collect(project, Settings()).texts["lineage/git/uncommitted.diff"]
 
 
@@ -36,9 +37,9 @@ def test_changed_and_new_files_are_named(project, git):
     commit(git, project)
     (project.root / "code.py").write_text("print('two')\n")
     (project.root / "new.py").write_text("")
-    facts = lineage.git_facts(project)
-    assert facts["git.dirty"] == "true"
-    assert {"code.py", "new.py"} <= set(facts["git.changed_files"].split(", "))
+    facts = lineage.code_facts(project)
+    assert facts.dirty == "true"
+    assert {"code.py", "new.py"} <= set(facts.changed_files.split(", "))
 
 
 def test_the_diff_holds_code_and_no_secrets(project, git):
@@ -62,8 +63,8 @@ def test_a_huge_diff_is_cut(project, git):
 
 def test_outside_git_it_says_so(project):
     found = lineage.collect(project, Settings())
-    assert found.tags["git.commit"] == "none: no commit of git here"
-    assert "git.branch" not in found.tags
+    assert found.facts.code == CodeFacts("none: no commit of git here")
+    assert found.facts.code.known_commit == ""
     assert "lineage/git/uncommitted.diff" not in found.texts
 
 
@@ -75,11 +76,11 @@ def test_data_is_named_by_its_hashes(project):
     stages = {"preprocess": {"outs": [{"path": "data/lab", "md5": "b" * 32 + ".dir"}]}}
     (project.root / "dvc.lock").write_text(yaml.safe_dump({"stages": stages}))
     found = lineage.collect(project, Settings())
-    assert found.tags["data.raw.md5"] == "a" * 32 + ".dir"
-    assert found.tags["data.lab.md5"] == "b" * 32 + ".dir"
-    assert found.tags["data.raw.manifest.sha256"] == hashlib.sha256(b"rows").hexdigest()
+    assert found.facts.data.raw_md5 == "a" * 32 + ".dir"
+    assert found.facts.data.lab_md5 == "b" * 32 + ".dir"
+    assert found.facts.data.raw_manifest == hashlib.sha256(b"rows").hexdigest()
     lock = (project.root / "dvc.lock").read_bytes()
-    assert found.tags["dvc.lock.sha256"] == hashlib.sha256(lock).hexdigest()
+    assert found.facts.lock == hashlib.sha256(lock).hexdigest()
     assert found.texts["lineage/dvc.lock.txt"].encode() == lock
 
 
@@ -93,13 +94,13 @@ def test_no_copy_looks_like_a_record_of_dvc(project):
 
 def test_a_broken_lock_is_no_error(project):
     (project.root / "dvc.lock").write_text("stages: [")
-    assert "data.lab.md5" not in lineage.data_facts(project)
+    assert lineage.data_facts(project).lab_md5 == ""
 
 
 def test_environment_machine_and_flow_run(project, monkeypatch):
     monkeypatch.setenv("CHROMAFLOW_FLOW_RUN_ID", "run-7")
     found = lineage.collect(project, Settings())
-    assert found.tags["prefect.flow_run_id"] == "run-7"
+    assert found.facts.flow_run == "run-7"
     assert "\nnumpy==" in found.texts["lineage/environment/packages.txt"]
     assert lineage.machine(Settings())["threads"] == 2
 

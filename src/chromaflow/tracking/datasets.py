@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from chromaflow.project import SPLITS, Project
 from chromaflow.tracking import lineage
+from chromaflow.tracking.facts import DataFacts
 
 if TYPE_CHECKING:
     from mlflow.entities import Dataset, DatasetInput
@@ -14,17 +15,16 @@ _DIGEST_LENGTH = 36
 _CONTEXT = {"train": "training", "validation": "validation", "test": "testing"}
 
 
-def _dataset(project: Project, split: str, facts: dict[str, str]) -> "Dataset":
+def _dataset(project: Project, split: str, facts: DataFacts) -> "Dataset":
     from mlflow.entities import Dataset  # noqa: PLC0415 (seconds)
 
-    manifest = facts.get("data.validated.manifest.sha256", "")
-    digest = facts.get("data.lab.md5") or manifest or "unknown"
+    digest = facts.lab_md5 or facts.validated_manifest or "unknown"
     counts = _counts(project)
     return Dataset(
         name=split,
         digest=digest[:_DIGEST_LENGTH],
         source_type="dvc",
-        source=json.dumps({"path": f"data/lab/{split}", **facts}, sort_keys=True),
+        source=json.dumps({"path": f"data/lab/{split}", **facts.to_tags()}, sort_keys=True),
         profile=json.dumps({"images": counts[split]}) if split in counts else None,
     )
 
@@ -47,7 +47,7 @@ def dataset_inputs(project: Project) -> "list[DatasetInput]":
     from mlflow.entities import DatasetInput, InputTag  # noqa: PLC0415 (seconds)
 
     facts = lineage.data_facts(project)
-    sha256 = facts.get("data.validated.manifest.sha256", "")
+    sha256 = facts.validated_manifest
     inputs = []
     for split in SPLITS:
         tags = [InputTag("mlflow.data.context", _CONTEXT[split])]

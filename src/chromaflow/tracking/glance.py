@@ -27,6 +27,7 @@ from chromaflow.tracking.client import (
     told,
     tracking_uri,
 )
+from chromaflow.tracking.facts import VersionFacts
 
 ALIAS = "champion"
 _SECONDS = 5.0
@@ -53,9 +54,14 @@ class Version:
     tags: Mapping[str, str] = field(default_factory=dict)
 
     @property
+    def facts(self) -> VersionFacts:
+        """What its tags say."""
+        return VersionFacts.from_tags(self.tags)
+
+    @property
     def digest(self) -> str:
         """SHA-256 of the model folder, as registered; empty on a version of another maker."""
-        return self.tags.get("digest", "")
+        return self.facts.digest
 
 
 class _NoQuickAnswerError(Exception):

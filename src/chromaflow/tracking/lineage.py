@@ -17,6 +17,7 @@ from chromaflow import dvc, files
 from chromaflow.project import Project
 from chromaflow.settings import Settings
 from chromaflow.tracking.client import public_address
+from chromaflow.tracking.facts import CodeFacts, DataFacts, RunFacts
 
 _DIFF_BYTES = 1 << 20
 # A record is kept for years and read by many; what usually holds passwords never enters it.
@@ -34,17 +35,17 @@ class Lineage:
     """What a run was made from.
 
     Args:
-        tags: Short facts, name and value.
+        facts: What its tags say.
         texts: Whole files, name and content, for those that are there.
     """
 
-    tags: Mapping[str, str]
+    facts: RunFacts
     texts: Mapping[str, str] = field(default_factory=dict)
 
 
 def collect(project: Project, settings: Settings) -> Lineage:
     """Gather what the next run is made from; what is missing is said, never an error."""
-    tags = git_facts(project) | data_facts(project) | {"seed": str(settings.seed)}
+    records = {}
     texts = {
         "environment/packages.txt": _packages(),
         "environment/machine.json": json.dumps(machine(settings), indent=2) + "\n",
@@ -63,11 +64,17 @@ def collect(project: Project, settings: Settings) -> Lineage:
     for name, path in kept.items():
         if path.is_file():
             texts[name] = path.read_text(encoding="utf-8", errors="replace")
-            tags[f"{path.name}.sha256"] = files.sha256_of(path)
-    if flow_run := os.environ.get("CHROMAFLOW_FLOW_RUN_ID"):
-        tags["prefect.flow_run_id"] = flow_run
+            records[path.name] = files.sha256_of(path)
+    facts = RunFacts(
+        code_facts(project),
+        data_facts(project),
+        seed=str(settings.seed),
+        lock=records.pop("dvc.lock", ""),
+        records=records,
+        flow_run=os.environ.get("CHROMAFLOW_FLOW_RUN_ID", ""),
+    )
     return Lineage(
-        tags={name: value for name, value in tags.items() if value},
+        facts=facts,
         texts={f"lineage/{name}": text for name, text in texts.items() if text},
     )
 
@@ -98,26 +105,19 @@ def git_commit(project: Project) -> str:
     return (_git(project, "rev-parse", "HEAD") or _NOT_IN_GIT).strip()
 
 
-def git_facts(project: Project) -> dict[str, str]:
+def code_facts(project: Project) -> CodeFacts:
     """Commit, branch, and whether the code differs from the commit, with the files that do.
 
     The settings and the records of DVC do not count as code: they are recorded whole.
     """
     commit = git_commit(project)
     if commit == _NOT_IN_GIT:
-        return {"git.commit": commit}
+        return CodeFacts(commit)
     branch = (_git(project, "rev-parse", "--abbrev-ref", "HEAD") or "").strip()
     status = _git(project, "status", "--porcelain", "-z") or ""
     names = sorted({entry[3:] for entry in status.split("\0") if len(entry) > 3})
     changed = [name for name in names if name not in _RECORDED_FILES]
-    facts = {
-        "git.commit": commit,
-        "git.branch": branch,
-        "git.dirty": "true" if changed else "false",
-    }
-    if changed:
-        facts["git.changed_files"] = ", ".join(changed)[:2000]
-    return facts
+    return CodeFacts(commit, branch, "true" if changed else "false", ", ".join(changed))
 
 
 def _diff(project: Project) -> str:
@@ -127,19 +127,20 @@ def _diff(project: Project) -> str:
     return _git(project, "diff", "HEAD", *options, "--", ".", *excluded, limit=_DIFF_BYTES) or ""
 
 
-def data_facts(project: Project) -> dict[str, str]:
-    """The digests of the data: raw snapshot, manifests, Lab shards; absent ones are left out."""
+def data_facts(project: Project) -> DataFacts:
+    """The data that are in the checkout now."""
     lab = project.lab.relative_to(project.root).as_posix()
-    facts = {
-        "data.raw.md5": dvc.snapshot_digest(project),
-        "data.lab.md5": lock_outputs(project).get(lab, ""),
-    }
-    manifests = {
-        "data.raw.manifest.sha256": project.raw / "manifest.parquet",
-        "data.validated.manifest.sha256": project.validated / "manifest.parquet",
-    }
-    facts |= {name: files.sha256_of(path) for name, path in manifests.items() if path.is_file()}
-    return {name: value for name, value in facts.items() if value}
+    return DataFacts(
+        raw_md5=dvc.snapshot_digest(project),
+        raw_manifest=_sha256_of(project.raw / "manifest.parquet"),
+        validated_manifest=_sha256_of(project.validated / "manifest.parquet"),
+        lab_md5=lock_outputs(project).get(lab, ""),
+    )
+
+
+def _sha256_of(path: Path) -> str:
+    """The digest of a file; empty where there is none."""
+    return files.sha256_of(path) if path.is_file() else ""
 
 
 def lock_outputs(project: Project) -> dict[str, str]:

@@ -280,8 +280,8 @@ def gather(project: Project, settings: Settings, digest: str) -> dict[str, Any]:
         "settings": settings,
         "standing": standing(project, settings, digest),
         "origins": origins(manifest),
-        "data": lineage.data_facts(project),
+        "data": lineage.data_facts(project).to_tags(),
         "lock": lineage.lock_outputs(project),
-        "code": lineage.git_facts(project),
+        "code": lineage.code_facts(project).to_tags(),
         "links": links(project),
     }

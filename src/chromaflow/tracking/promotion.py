@@ -12,6 +12,7 @@ from chromaflow.project import Project
 from chromaflow.settings import Settings
 from chromaflow.tracking import ledger
 from chromaflow.tracking.client import connect, told, tracking_uri
+from chromaflow.tracking.facts import VersionFacts
 from chromaflow.tracking.glance import ALIAS, Version, champion, version_of
 from chromaflow.tracking.lineage import git_commit
 from chromaflow.tracking.registry import candidate_digest, read_metrics, verified_folder
@@ -68,7 +69,7 @@ def promote(project: Project, settings: Settings) -> dict[str, Any]:
 
 
 def _reigns_already(project: Project, candidate: Version) -> dict[str, Any]:
-    decision = ledger.find(project.ledger, candidate.tags.get("ledger", "")) or {}
+    decision = ledger.find(project.ledger, candidate.facts.decision) or {}
     return {
         "gains": {},
         "metric": None,
@@ -133,7 +134,7 @@ def _decide(
             "metric": settings.promotion.metric,
             "confidence": confidence,
             "gains": {rival: asdict(gain) for rival, gain in gains.items()},
-            "metrics": json.loads(candidate.tags.get("metrics", "{}")),
+            "metrics": dict(candidate.facts.metrics),
             "git_commit": git_commit(project),
             "evidence": evidence,
         },
@@ -146,7 +147,8 @@ def _decide(
 def _crown(project: Project, settings: Settings, version: Version, line: str) -> None:
     client = connect(project, settings)
     with told(tracking_uri(project, settings)):
-        client.set_model_version_tag(version.model, str(version.version), "ledger", line)
+        for name, value in VersionFacts(decision=line).to_tags().items():
+            client.set_model_version_tag(version.model, str(version.version), name, value)
         client.set_registered_model_alias(version.model, ALIAS, str(version.version))
 
 

@@ -23,6 +23,7 @@ from chromaflow.tracking.client import (
     tracking_uri,
 )
 from chromaflow.tracking.datasets import dataset_inputs, held_out_dataset
+from chromaflow.tracking.facts import RunFacts, VersionFacts
 from chromaflow.tracking.glance import Version, champion, version_filter, version_of
 from chromaflow.tracking.package import MODEL_PATH, write_package
 
@@ -85,13 +86,15 @@ def _create(project: Project, settings: Settings, digest: str) -> Version:
         model_id = _log_model(client, project, experiment, run.info.run_id, name, digest)
         _log_evaluation(client, project, run, model_id, metrics)
         _make_registered_model(client, name)
+        made_from = RunFacts.from_tags(run.data.tags)
+        facts = VersionFacts(digest, run.info.run_id, metrics["model"], run=made_from)
         client.create_model_version(
             name,
             source=f"models:/{model_id}",
             run_id=run.info.run_id,
             model_id=model_id,
-            tags=_version_tags(run, digest, metrics),
-            description=f"Weights {digest[:12]}, made from commit {_commit(run)[:12]}.",
+            tags=facts.to_tags(),
+            description=_describe(facts),
             await_creation_for=0,
         )
         _withdraw_doubles(client, name, digest)
@@ -101,18 +104,9 @@ def _create(project: Project, settings: Settings, digest: str) -> Version:
     return version
 
 
-def _commit(run: Any) -> str:
-    return str(run.data.tags.get("git.commit", "unknown"))
-
-
-def _version_tags(run: Any, digest: str, metrics: Mapping[str, Any]) -> dict[str, str]:
-    facts = {
-        name: run.data.tags[name]
-        for name in ("git.commit", "git.dirty", "data.raw.md5", "data.lab.md5", "dvc.lock.sha256")
-        if name in run.data.tags
-    }
-    numbers = json.dumps(metrics["model"], sort_keys=True)
-    return {"digest": digest, "run_id": run.info.run_id, "metrics": numbers, **facts}
+def _describe(facts: VersionFacts) -> str:
+    commit = facts.run.code.known_commit[:12] or "unknown"
+    return f"Weights {facts.digest[:12]}, made from commit {commit}."
 
 
 def read_metrics(project: Project, digest: str) -> dict[str, Any]:
@@ -140,19 +134,19 @@ def _run_of(
     client: "MlflowClient", project: Project, settings: Settings, experiment: str, digest: str
 ) -> Any:
     """The run that trained these weights, or one that says that they were imported."""
-    found = client.search_runs(
+    runs = client.search_runs(
         [experiment],
         filter_string=f"tags.model_digest = '{digest}'",
         order_by=["attributes.start_time DESC"],
         max_results=1,
     )
-    if found:
-        return found[0]
-    facts = lineage.collect(project, settings)
-    tags = {**facts.tags, "model_digest": digest, "mlflow.note.content": _IMPORT_NOTE}
+    if runs:
+        return runs[0]
+    found = lineage.collect(project, settings)
+    tags = {**found.facts.to_tags(), "model_digest": digest, "mlflow.note.content": _IMPORT_NOTE}
     run = client.create_run(experiment, run_name=f"import {digest[:8]}", tags=tags)
     run_id = run.info.run_id
-    for name, text in facts.texts.items():
+    for name, text in found.texts.items():
         client.log_text(run_id, text, name)
     client.log_inputs(run_id, dataset_inputs(project))
     client.set_terminated(run_id)
@@ -316,7 +310,8 @@ def serving(project: Project, settings: Settings) -> dict[str, Any]:
     version = champion(project, settings)
     if version is None:
         return {}
-    decision = ledger.find(project.ledger, version.tags.get("ledger", ""))
+    facts = version.facts
+    decision = ledger.find(project.ledger, facts.decision)
     registered = datetime.fromtimestamp(version.created / 1000, UTC).isoformat(timespec="seconds")
     return {
         "model": version.model,
@@ -324,8 +319,8 @@ def serving(project: Project, settings: Settings) -> dict[str, Any]:
         "digest": version.digest,
         "since": decision["time"] if decision else registered,
         "decided": decision["time"] if decision else None,
-        "metrics": json.loads(version.tags.get("metrics", "{}")),
+        "metrics": dict(facts.metrics),
         "run_id": version.run_id,
-        "git_commit": version.tags.get("git.commit", ""),
-        "data_md5": version.tags.get("data.raw.md5", ""),
+        "git_commit": facts.run.code.known_commit,
+        "data_md5": facts.run.data.raw_md5,
     }

@@ -107,16 +107,16 @@ def _open(
     earlier = place.read_text(encoding="utf-8").strip() if place.is_file() else ""
     if earlier and _reopen(client, earlier):
         return earlier
-    facts = lineage.collect(project, settings)
+    found = lineage.collect(project, settings)
     experiment = experiment_id(client, project, settings)
     name = name or f"{settings.model.network} {settings.model.codebook}"
-    tags = dict(facts.tags) | ({MLFLOW_PARENT_RUN_ID: parent} if parent else {})
+    tags = found.facts.to_tags() | ({MLFLOW_PARENT_RUN_ID: parent} if parent else {})
     run_id = str(client.create_run(experiment, run_name=name, tags=tags).info.run_id)
     files.write_text(place, run_id + "\n")
     parameters = lineage.parameters(settings)
     client.log_batch(run_id, params=[Param(key, value) for key, value in parameters.items()])
     client.log_inputs(run_id, dataset_inputs(project))
-    for file, text in facts.texts.items():
+    for file, text in found.texts.items():
         client.log_text(run_id, text, file)
     return run_id
 

@@ -1,0 +1,140 @@
+"""What the tags of a run and of a model version say: the one place that writes and reads them."""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, Self
+
+# MLflow refuses a longer tag of a run.
+_LONGEST_TEXT = 8000
+_COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+
+
+def _text(tag: str) -> Any:
+    """A field that is the text of a tag; empty where there is no such tag."""
+    return field(default="", metadata={"tag": tag})
+
+
+def _table(tag: str) -> Any:
+    """A field that is a mapping, which a tag holds as JSON; empty where there is no such tag."""
+    return field(default_factory=dict, metadata={"tag": tag, "json": True})
+
+
+@dataclass(frozen=True)
+class _Tagged:
+    """A record whose fields are tags, or records of the same kind."""
+
+    def to_tags(self) -> dict[str, str]:
+        """Name and value of each tag; what is empty has none."""
+        tags: dict[str, str] = {}
+        for own in fields(self):
+            value = getattr(self, own.name)
+            if isinstance(value, _Tagged):
+                tags |= value.to_tags()
+            elif value:
+                as_json = "json" in own.metadata
+                text = json.dumps(value, sort_keys=True) if as_json else value[:_LONGEST_TEXT]
+                tags[own.metadata["tag"]] = text
+        return tags
+
+    @classmethod
+    def from_tags(cls, tags: Mapping[str, str]) -> Self:
+        """The record that `to_tags` gave; it takes no notice of other tags."""
+        values: dict[str, Any] = {}
+        for own in fields(cls):
+            if "tag" not in own.metadata:
+                kind: Any = own.default_factory
+                values[own.name] = kind.from_tags(tags)
+            elif own.metadata["tag"] in tags:
+                text = tags[own.metadata["tag"]]
+                values[own.name] = _read_table(text) if "json" in own.metadata else text
+        return cls(**values)
+
+
+def _read_table(text: str) -> dict[str, Any]:
+    """The mapping that a tag holds; empty where somebody wrote something else there."""
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+@dataclass(frozen=True)
+class CodeFacts(_Tagged):
+    """The code of a run.
+
+    Args:
+        commit: Of git, or a text that says why there is none.
+        branch: Of git.
+        dirty: "true" where the code differs from the commit, else "false".
+        changed_files: The files that differ, separated by commas.
+    """
+
+    commit: str = _text("git.commit")
+    branch: str = _text("git.branch")
+    dirty: str = _text("git.dirty")
+    changed_files: str = _text("git.changed_files")
+
+    @property
+    def known_commit(self) -> str:
+        """The commit in hexadecimal digits; empty where there is none."""
+        return self.commit if _COMMIT.fullmatch(self.commit) else ""
+
+
+@dataclass(frozen=True)
+class DataFacts(_Tagged):
+    """The data of a run.
+
+    Args:
+        raw_md5: The MD5 of the raw snapshot in `data.dvc`.
+        raw_manifest: SHA-256 of its manifest, which names every image.
+        validated_manifest: SHA-256 of the table of the accepted images.
+        lab_md5: The MD5 of the Lab shards in `dvc.lock`.
+    """
+
+    raw_md5: str = _text("data.raw.md5")
+    raw_manifest: str = _text("data.raw.manifest.sha256")
+    validated_manifest: str = _text("data.validated.manifest.sha256")
+    lab_md5: str = _text("data.lab.md5")
+
+
+@dataclass(frozen=True)
+class RunFacts(_Tagged):
+    """What a run was made from, as far as it is known.
+
+    Args:
+        code: The code.
+        data: The data.
+        seed: The setting.
+        lock: SHA-256 of `dvc.lock`.
+        records: Name to SHA-256 of the files that are kept with the run.
+        flow_run: Id of the flow run that started the step.
+    """
+
+    code: CodeFacts = field(default_factory=CodeFacts)
+    data: DataFacts = field(default_factory=DataFacts)
+    seed: str = _text("seed")
+    lock: str = _text("dvc.lock.sha256")
+    records: Mapping[str, str] = _table("records.sha256")
+    flow_run: str = _text("prefect.flow_run_id")
+
+
+@dataclass(frozen=True)
+class VersionFacts(_Tagged):
+    """What is recorded of a version of the model.
+
+    Args:
+        digest: SHA-256 of the model folder; empty on a version that was registered by other means.
+        run_id: Of the run that trained it.
+        metrics: Of the held-out images, measured before it was registered.
+        decision: SHA-256 of the line of the ledger that made it champion; empty before that.
+        run: What its run was made from.
+    """
+
+    digest: str = _text("digest")
+    run_id: str = _text("run_id")
+    metrics: Mapping[str, float] = _table("metrics")
+    decision: str = _text("ledger")
+    run: RunFacts = field(default_factory=RunFacts)
