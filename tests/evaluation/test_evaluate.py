@@ -8,12 +8,13 @@ import torch
 from PIL import Image
 from skimage import color
 from skimage.metrics import peak_signal_noise_ratio
-from torch import nn
 
 from chromaflow.color.grid import BINS
 from chromaflow.errors import DataError, ModelError
-from chromaflow.evaluation.evaluate import measure, predict_and_measure, squeeze
-from chromaflow.settings import Evaluation
+from chromaflow.evaluation.evaluate import measure, measure_model, model_to_measure, squeeze
+from chromaflow.models import build_model
+from chromaflow.models.folder import save_model
+from chromaflow.settings import Evaluation, Model, Training
 
 SIZE = 64
 FOLDER = Path("data/lab/test")
@@ -27,13 +28,13 @@ def tinted(lightness: torch.Tensor) -> torch.Tensor:
     return grey(lightness) + lightness / 5
 
 
-class Tinting(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.unused = nn.Parameter(torch.zeros(1))
-
-    def predict_ab(self, lightness: torch.Tensor) -> torch.Tensor:
-        return tinted(lightness)
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A small model of random weights."""
+    torch.manual_seed(0)
+    model = build_model(Model(network="vcnn", codebook="regression", width=0.0625), rebalance=0.5)
+    save_model(model, tmp_path / "model")
+    return tmp_path / "model"
 
 
 def truths(split) -> tuple[np.ndarray, np.ndarray]:
@@ -117,12 +118,41 @@ def test_the_truth_is_perfect_and_grey_has_no_color(split):
         assert measured["grey"].mean(metric) == pytest.approx(0, abs=0.5)
 
 
-def test_one_model_measures_as_in_company(split):
-    alone = predict_and_measure(Tinting(), FOLDER, Evaluation(size=SIZE))
-    together = measure({"tinted": tinted}, FOLDER, SIZE)["tinted"]
-    assert alone.ids == together.ids
-    for metric, values in together.values.items():
-        assert np.array_equal(alone.values[metric], values), metric
+def test_a_model_measures_with_baselines_as_without(
+    split: dict[str, np.ndarray], folder: Path
+) -> None:
+    evaluation = Evaluation(size=SIZE)
+    with model_to_measure(folder, Training()) as model:
+        without = measure_model(model, FOLDER, evaluation)
+        found = measure_model(model, FOLDER, evaluation, baselines={"grey": grey, "tinted": tinted})
+    assert set(without) == {"truth", "model"}
+    assert set(found) == {"truth", "model", "grey", "tinted"}
+    assert without["model"].ids == found["model"].ids
+    for metric, values in found["model"].values.items():
+        assert np.array_equal(without["model"].values[metric], values), metric
+
+
+def test_measurements_have_the_decimals_of_the_table(split: dict[str, np.ndarray]) -> None:
+    found = measure({"tinted": tinted}, FOLDER, SIZE)["tinted"]
+    for values in (*found.values.values(), found.masses):
+        assert [float(f"{value:.6f}") for value in values] == values.tolist()
+
+
+def test_threads_and_device_hold_until_the_end_of_the_block(folder: Path) -> None:
+    before = torch.get_num_threads()
+    training = Training(threads=before + 1, accelerator="cpu")
+    with model_to_measure(folder, training) as model:
+        assert torch.get_num_threads() == before + 1
+        assert {parameter.device.type for parameter in model.parameters()} == {"cpu"}
+        assert not model.training
+    assert torch.get_num_threads() == before
+    with pytest.raises(KeyboardInterrupt), model_to_measure(folder, training):
+        raise KeyboardInterrupt
+    assert torch.get_num_threads() == before
+    missing = model_to_measure(folder / "missing", training)
+    with pytest.raises(ModelError, match="no model folder"), missing:
+        pass
+    assert torch.get_num_threads() == before
 
 
 def test_an_empty_split_says_what_to_do(monkeypatch):
