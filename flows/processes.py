@@ -13,8 +13,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from prefect.runtime import flow_run
+from prefect.utilities.urls import url_for
+
 from chromaflow import dvc
 from chromaflow.project import Project
+from chromaflow.tracking.client import public_address
+from chromaflow.tracking.facts import FlowFacts
 
 _GRACE_SECONDS = 30.0
 _GUARD = Path(__file__).with_name("guard.py")
@@ -86,6 +91,16 @@ def _copy_errors(process: subprocess.Popen[str], kept: deque[str]) -> None:
         kept.append(line)
 
 
+def _this_flow() -> FlowFacts:
+    """The flow run that this process works for; none outside a flow."""
+    run = str(flow_run.id or "")
+    if not run:
+        return FlowFacts()
+    # A flow of its own temporary server has no pages: see chromaflow.services.prefect_env.
+    page = url_for("flow-run", obj_id=run) or "none: the server ended with the flow run"
+    return FlowFacts(run, public_address(page))
+
+
 def run(project: Project, name: str, arguments: Sequence[str], *, capture: bool = False) -> str:
     """Run one step in a process group of its own and wait for it.
 
@@ -107,7 +122,7 @@ def run(project: Project, name: str, arguments: Sequence[str], *, capture: bool 
     process = subprocess.Popen(
         arguments,
         cwd=project.root,
-        env=dvc.environment(),
+        env=dvc.environment() | _this_flow().to_environment(),
         stdout=subprocess.PIPE if capture else None,
         stderr=None if sys.stderr.isatty() else subprocess.PIPE,
         text=True,

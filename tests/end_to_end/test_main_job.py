@@ -1,9 +1,11 @@
 """The main job in a temporary clone, at small scale: as the README's reader runs it."""
 
+import contextlib
 import json
 import os
 import shutil
 import signal
+import sqlite3
 import subprocess
 import time
 
@@ -15,6 +17,9 @@ from skimage import data
 
 from chromaflow import dvc, settings
 from chromaflow.files import digest_of_folder
+from chromaflow.tracking.client import connect
+from chromaflow.tracking.facts import FlowFacts
+from chromaflow.tracking.glance import version_of
 from tests.end_to_end.clone import chromaflow
 
 pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(900)]
@@ -35,6 +40,21 @@ def test_one_command_does_the_whole_job(trained):
     assert "http://" not in page.replace("http://www.w3.org", "")
     assert "https://" not in page
     assert not list(project.root.rglob("*.pkl"))
+
+
+def test_the_version_names_the_flow_run_that_trained_it(trained):
+    project, _ = trained
+    values = settings.load(project)
+    version = version_of(project, values, digest_of_folder(project.candidate))
+    with contextlib.closing(sqlite3.connect(project.state / "prefect" / "prefect.db")) as database:
+        ((flow_run,),) = database.execute("SELECT id FROM flow_run")
+    # The temporary server of the flow ended with it, and so did its pages.
+    flow = FlowFacts(flow_run, "none: the server ended with the flow run")
+    assert version.facts.run.flow == flow
+    run = connect(project, values).get_run(version.run_id)
+    assert run.data.params["training.steps"] == "12"
+    assert FlowFacts.from_tags(run.data.tags) == flow
+    assert f"<code>{flow_run}</code>" in project.page.read_text()
 
 
 def test_everything_is_up_to_date_for_dvc(trained):

@@ -1,12 +1,13 @@
 import pytest
 
-from chromaflow.tracking.facts import CodeFacts, DataFacts, RunFacts, VersionFacts
+from chromaflow.tracking.facts import CodeFacts, DataFacts, FlowFacts, RunFacts, VersionFacts
 
 RUN = RunFacts(
     CodeFacts("c" * 40, "main", "true", "a.py, b.py"),
     DataFacts(raw_md5="1.dir", raw_manifest="2", validated_manifest="3", lab_md5="4.dir"),
     seed="17",
     records={"params.yaml": "5"},
+    flow=FlowFacts("run-7", "http://127.0.0.1:4200/runs/flow-run/run-7"),
 )
 
 
@@ -21,6 +22,15 @@ def test_a_version_says_of_its_run_what_the_run_says() -> None:
     assert RUN.to_tags().items() <= VersionFacts("d", "run", run=RUN).to_tags().items()
     assert RUN.to_tags()["git.commit"] == "c" * 40
     assert RUN.to_tags()["data.raw.md5"] == "1.dir"
+
+
+def test_a_step_knows_what_its_flow_tells(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in RUN.flow.to_environment().items():
+        monkeypatch.setenv(name, value)
+    assert FlowFacts.from_environment() == RUN.flow
+    for name, value in FlowFacts().to_environment().items():
+        monkeypatch.setenv(name, value)
+    assert FlowFacts.from_environment() == FlowFacts()
 
 
 def test_what_is_not_known_has_no_tag() -> None:

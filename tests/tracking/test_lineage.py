@@ -97,10 +97,8 @@ def test_a_broken_lock_is_no_error(project):
     assert lineage.data_facts(project).lab_md5 == ""
 
 
-def test_environment_machine_and_flow_run(project, monkeypatch):
-    monkeypatch.setenv("CHROMAFLOW_FLOW_RUN_ID", "run-7")
+def test_environment_and_machine(project):
     found = lineage.collect(project, Settings())
-    assert found.facts.flow_run == "run-7"
     assert "\nnumpy==" in found.texts["lineage/environment/packages.txt"]
     assert lineage.machine(Settings())["threads"] == 2
 

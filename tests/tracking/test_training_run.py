@@ -15,6 +15,7 @@ from chromaflow.errors import (
 from chromaflow.settings import Settings
 from chromaflow.tracking import training_run as module
 from chromaflow.tracking.client import connect, experiment_id
+from chromaflow.tracking.facts import FlowFacts
 from chromaflow.tracking.training_run import grid, training_run
 
 RESULT = {
@@ -81,6 +82,17 @@ def test_a_killed_training_goes_on_in_its_run_and_repeats_no_metric(project, set
     history = client.get_metric_history(first.run_id, "train_loss")
     assert [metric.step for metric in history] == [10, 20, 30]
     assert len(runs(project, settings)[1]) == 1
+
+
+def test_the_flow_run_that_goes_on_with_a_training_is_its_flow_run(project, settings, monkeypatch):
+    for flow in (FlowFacts("first", "http://127.0.0.1:4200/first"), FlowFacts("second", "none")):
+        for name, value in flow.to_environment().items():
+            monkeypatch.setenv(name, value)
+        with training_run(project, settings) as run:
+            pass
+        (found,) = runs(project, settings)[1]
+        assert found.info.run_id == run.run_id
+        assert FlowFacts.from_tags(found.data.tags) == flow
 
 
 def test_other_settings_are_another_run(project, settings):

@@ -1,6 +1,7 @@
 """What the tags of a run and of a model version say: the one place that writes and reads them."""
 
 import json
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -8,6 +9,8 @@ from typing import Any, Self
 
 # MLflow refuses a longer tag of a run.
 _LONGEST_TEXT = 8000
+_FLOW_RUN = "CHROMAFLOW_FLOW_RUN_ID"
+_FLOW_PAGE = "CHROMAFLOW_FLOW_RUN_URL"
 _COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 
 
@@ -101,6 +104,28 @@ class DataFacts(_Tagged):
 
 
 @dataclass(frozen=True)
+class FlowFacts(_Tagged):
+    """The flow run that a step belongs to; the flow tells its steps by their environment.
+
+    Args:
+        run: Its id; empty where a step was started by hand.
+        page: The address of its page, or a text that says why there is none.
+    """
+
+    run: str = _text("prefect.flow_run_id")
+    page: str = _text("prefect.flow_run_url")
+
+    def to_environment(self) -> dict[str, str]:
+        """The variables that tell a step; an empty one hides what this process was told itself."""
+        return {_FLOW_RUN: self.run, _FLOW_PAGE: self.page}
+
+    @classmethod
+    def from_environment(cls) -> Self:
+        """What the flow told this process."""
+        return cls(os.environ.get(_FLOW_RUN, ""), os.environ.get(_FLOW_PAGE, ""))
+
+
+@dataclass(frozen=True)
 class RunFacts(_Tagged):
     """What a run was made from, as far as it is known.
 
@@ -110,7 +135,7 @@ class RunFacts(_Tagged):
         seed: The setting.
         lock: SHA-256 of `dvc.lock`.
         records: Name to SHA-256 of the files that are kept with the run.
-        flow_run: Id of the flow run that started the step.
+        flow: The flow run that started the step.
     """
 
     code: CodeFacts = field(default_factory=CodeFacts)
@@ -118,7 +143,7 @@ class RunFacts(_Tagged):
     seed: str = _text("seed")
     lock: str = _text("dvc.lock.sha256")
     records: Mapping[str, str] = _table("records.sha256")
-    flow_run: str = _text("prefect.flow_run_id")
+    flow: FlowFacts = field(default_factory=FlowFacts)
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from chromaflow import dvc, files
 from chromaflow.project import Project
 from chromaflow.settings import Settings
 from chromaflow.tracking.client import public_address
-from chromaflow.tracking.facts import CodeFacts, DataFacts, RunFacts
+from chromaflow.tracking.facts import CodeFacts, DataFacts, FlowFacts, RunFacts
 
 _DIFF_BYTES = 1 << 20
 # A record is kept for years and read by many; what usually holds passwords never enters it.
@@ -71,7 +71,7 @@ def collect(project: Project, settings: Settings) -> Lineage:
         seed=str(settings.seed),
         lock=records.pop("dvc.lock", ""),
         records=records,
-        flow_run=os.environ.get("CHROMAFLOW_FLOW_RUN_ID", ""),
+        flow=FlowFacts.from_environment(),
     )
     return Lineage(
         facts=facts,

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from rich.console import Console
 from rich.table import Table
@@ -58,6 +59,7 @@ def write_report(project: Project, settings: Settings) -> Path:
         lstrip_blocks=True,
     )
     environment.filters["capitalize_first"] = _capitalize_first
+    environment.filters["link"] = _link
     facts = gather(project, settings, candidate_digest(project))
     curves = read_curves(project.training_report / "curves.csv")
     mood, headline = verdict(facts["standing"])
@@ -99,6 +101,15 @@ def summarize(project: Project, settings: Settings) -> None:
     )
     for line in lines:
         out.print(line, markup=False, soft_wrap=True)
+
+
+def _link(text: str) -> Any:
+    """An address as a link; any other text as it stands, for it may come from a tag."""
+    from markupsafe import Markup  # noqa: PLC0415 (with jinja2)
+
+    if urlsplit(text).scheme not in ("http", "https"):
+        return text
+    return Markup('<a href="{0}">{0}</a>').format(text)
 
 
 def _capitalize_first(text: str) -> str:

@@ -26,6 +26,7 @@ from chromaflow.settings import Settings
 from chromaflow.tracking import lineage
 from chromaflow.tracking.client import connect, experiment_id, told, tracking_uri
 from chromaflow.tracking.datasets import dataset_inputs
+from chromaflow.tracking.facts import FlowFacts
 from chromaflow.tracking.metric_logger import MetricLogger
 from chromaflow.tracking.tracked import is_first_rank
 from chromaflow.training.callbacks.pictures import Pictures, Show
@@ -105,7 +106,8 @@ def _open(
     """The run that a killed training left, or a new one."""
     place = project.checkpoints / fingerprint(project, settings) / _RUN_FILE
     earlier = place.read_text(encoding="utf-8").strip() if place.is_file() else ""
-    if earlier and _reopen(client, earlier):
+    flow = FlowFacts.from_environment()
+    if earlier and _reopen(client, earlier, flow):
         return earlier
     found = lineage.collect(project, settings)
     experiment = experiment_id(client, project, settings)
@@ -121,7 +123,8 @@ def _open(
     return run_id
 
 
-def _reopen(client: MlflowClient, run_id: str) -> bool:
+def _reopen(client: MlflowClient, run_id: str, flow: FlowFacts) -> bool:
+    """Whether the run is there; the flow run that goes on with it is then its flow run."""
     try:
         client.update_run(run_id, status="RUNNING")
     except MlflowException as error:
@@ -129,7 +132,12 @@ def _reopen(client: MlflowClient, run_id: str) -> bool:
         if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
             raise
         return False
+    client.log_batch(run_id, tags=_run_tags(flow.to_tags()))
     return True
+
+
+def _run_tags(tags: Mapping[str, str]) -> list[RunTag]:
+    return [RunTag(name, value) for name, value in tags.items()]
 
 
 def _logged_steps(client: MlflowClient, run_id: str) -> dict[str, int]:
@@ -171,9 +179,7 @@ def _close(
             "throughput", run.result["crops"] * done / seconds, int(time.time() * 1000), 0
         )
         tags = {"model_digest": run.result["digest"], "fingerprint": run.result["fingerprint"]}
-        client.log_batch(
-            run.run_id, [speed] if done else [], tags=[RunTag(*pair) for pair in tags.items()]
-        )
+        client.log_batch(run.run_id, [speed] if done else [], tags=_run_tags(tags))
         client.log_artifacts(run.run_id, str(project.training_report), "training")
     client.set_terminated(run.run_id, status)
 
