@@ -67,6 +67,52 @@ def test_without_a_remote_nothing_is_fetched(checkout):
     assert not dvc.fetch_snapshot(checkout)
 
 
+def test_a_folder_has_the_md5_that_dvc_gives_it(checkout):
+    files.write_text(checkout.raw / "folder" / "überall.tar", "shard")
+    files.write_text(checkout.raw / "folder-2" / "b.tar", "")
+    dvc.record_snapshot(checkout)
+    assert dvc.folder_md5(checkout.raw) == dvc.snapshot_digest(checkout)
+
+
+PIPELINE = """
+stages:
+  first: {cmd: cp -r data one, deps: [data], outs: [one]}
+  second: {cmd: cp -r one two, deps: [one, code.py], outs: [two]}
+  after: {cmd: cp -r two three, deps: [two], outs: [three]}
+  other: {cmd: cp code.py four, deps: [code.py], outs: [four]}
+"""
+
+
+def test_the_history_of_an_output_is_what_the_lock_says_that_led_to_it(checkout):
+    root = checkout.root
+    (root / "dvc.yaml").write_text(PIPELINE)
+    (root / "code.py").write_text("print()")
+    (root / "data").mkdir(exist_ok=True)
+    subprocess.run(dvc.command("repro", "--quiet"), cwd=root, check=True)
+    old_lock, old = (root / "dvc.lock").read_bytes(), dvc.folder_md5(root / "two")
+    found = dvc.history(old_lock, "two", old)
+    assert set(found) == {"data", "one", "code.py", "two"}
+    assert found["data"] == dvc.folder_md5(root / "data")
+    (root / "data" / "new").write_text("more")
+    subprocess.run(dvc.command("repro", "--quiet"), cwd=root, check=True)
+    new_lock, new = (root / "dvc.lock").read_bytes(), dvc.folder_md5(root / "two")
+    assert dvc.history(new_lock, "two", new)["data"] == dvc.folder_md5(root / "data")
+    assert dvc.history(new_lock, "two", old) == {}
+    assert dvc.history(old_lock, "two", new) == {}
+
+
+def test_a_stage_before_that_was_run_again_since_is_no_part_of_the_history(checkout):
+    (checkout.root / "dvc.yaml").write_text(PIPELINE)
+    (checkout.root / "code.py").write_text("print()")
+    repro = dvc.command("repro", "--quiet")
+    subprocess.run(repro, cwd=checkout.root, check=True)
+    files.write_text(checkout.root / "data" / "new", "more")
+    subprocess.run([*repro, "--single-item", "first"], cwd=checkout.root, check=True)
+    lock = (checkout.root / "dvc.lock").read_bytes()
+    found = dvc.history(lock, "two", dvc.folder_md5(checkout.root / "two"))
+    assert set(found) == {"one", "code.py", "two"}
+
+
 def test_what_is_stale_is_told_by_stage(checkout):
     dvc.record_snapshot(checkout)
     assert {"validate", "preprocess", "train", "evaluate"} <= set(dvc.stale(checkout))

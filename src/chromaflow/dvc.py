@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import operator
 import os
 import subprocess
 import sys
@@ -83,6 +84,50 @@ def _explain(name: str, text: str) -> UserError:
     return UserError(f"dvc {name} failed: {line.removeprefix('ERROR: ')}", f"dvc {name} --verbose")
 
 
+def folder_md5(folder: Path) -> str:
+    """The MD5 by which DVC knows a folder, over the names and MD5s of its files; ends in `.dir`."""
+    listed = [
+        {"md5": _md5(path.read_bytes()), "relpath": path.relative_to(folder).as_posix()}
+        for path in folder.rglob("*")
+        if path.is_file()
+    ]
+    listed.sort(key=operator.itemgetter("relpath"))
+    return _md5(json.dumps(listed, sort_keys=True).encode()) + ".dir"
+
+
+def _md5(content: bytes) -> str:
+    return hashlib.md5(content, usedforsecurity=False).hexdigest()
+
+
+def history(lock: bytes, output: str, md5: str) -> dict[str, str]:
+    """What a `dvc.lock` says of how an output was made.
+
+    Args:
+        lock: Content of the file.
+        output: The output, as `dvc.yaml` names it.
+        md5: Of the output; an entry about another one says nothing of it.
+
+    Returns:
+        Path to MD5 of the output, of the inputs and outputs of the stage that made it, and of those
+        of the stages before as far as their outputs are these inputs. Empty where no entry made it.
+    """
+    try:
+        stages = yaml.safe_load(lock)["stages"].values()
+        entries = [(_md5s(stage, "deps"), _md5s(stage, "outs")) for stage in stages]
+    except (yaml.YAMLError, KeyError, TypeError, AttributeError):
+        return {}
+    found, count = {output: md5}, len(entries)
+    while makers := [(i, o) for i, o in entries if o.items() & found.items()]:
+        entries = [entry for entry in entries if entry not in makers]
+        for inputs, outputs in makers:
+            found = inputs | outputs | found
+    return found if len(entries) < count else {}
+
+
+def _md5s(stage: Mapping[str, Any], kind: str) -> dict[str, str]:
+    return {entry["path"]: str(entry["md5"]) for entry in stage.get(kind, [])}
+
+
 def awaits(project: Project, output: str, content: Path) -> bool:
     """Whether DVC runs this process as a stage and has not recorded an output of it yet.
 
@@ -99,8 +144,7 @@ def awaits(project: Project, output: str, content: Path) -> bool:
         outputs = {out["path"]: out.get("md5") for out in lock["stages"][stage]["outs"]}
     except (OSError, yaml.YAMLError, KeyError, TypeError):
         return True
-    digest = hashlib.md5(content.read_bytes(), usedforsecurity=False).hexdigest()
-    return outputs.get(output) != digest
+    return outputs.get(output) != _md5(content.read_bytes())
 
 
 def _read_record(project: Project) -> dict[str, Any]:

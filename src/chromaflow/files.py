@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -22,8 +22,13 @@ def digest_of_folder(folder: Path) -> str:
 
     Two folders have one digest exactly when they hold the same files with the same bytes.
     """
+    return digest_of(folder, (path for path in folder.rglob("*") if path.is_file()))
+
+
+def digest_of(folder: Path, paths: Iterable[Path]) -> str:
+    """Hexadecimal SHA-256 over the sorted names, relative to a folder, and contents of files."""
     digest = hashlib.sha256()
-    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
+    for path in sorted(paths):
         name = path.relative_to(folder).as_posix()
         digest.update(f"{sha256_of(path)}  {name}\n".encode())
     return digest.hexdigest()

@@ -1,11 +1,19 @@
 import pytest
 
-from chromaflow.tracking.facts import CodeFacts, DataFacts, FlowFacts, RunFacts, VersionFacts
+from chromaflow.tracking.facts import (
+    CodeFacts,
+    DataFacts,
+    FlowFacts,
+    LockFacts,
+    RunFacts,
+    VersionFacts,
+)
 
 RUN = RunFacts(
     CodeFacts("c" * 40, "main", "true", "a.py, b.py"),
-    DataFacts(raw_md5="1.dir", raw_manifest="2", validated_manifest="3", lab_md5="4.dir"),
+    DataFacts(raw_md5="1.dir", raw_manifest="2", validated_manifest="3", lab="4"),
     seed="17",
+    lock=LockFacts("7", {"models/candidate": "8.dir"}),
     records={"params.yaml": "5"},
     flow=FlowFacts("run-7", "http://127.0.0.1:4200/runs/flow-run/run-7"),
 )

@@ -1,10 +1,12 @@
 import hashlib
 
+import pytest
 import yaml
 
+from chromaflow import dvc
 from chromaflow.settings import Settings
 from chromaflow.tracking import lineage
-from chromaflow.tracking.facts import CodeFacts
+from chromaflow.tracking.facts import CodeFacts, LockFacts
 
 
 def commit(git, project):
@@ -73,28 +75,65 @@ def test_data_is_named_by_its_hashes(project):
     (project.raw / "manifest.parquet").write_bytes(b"rows")
     record = {"outs": [{"md5": "a" * 32 + ".dir", "path": "data/raw"}]}
     project.raw_record.write_text(yaml.safe_dump(record))
-    stages = {"preprocess": {"outs": [{"path": "data/lab", "md5": "b" * 32 + ".dir"}]}}
-    (project.root / "dvc.lock").write_text(yaml.safe_dump({"stages": stages}))
     found = lineage.collect(project, Settings())
     assert found.facts.data.raw_md5 == "a" * 32 + ".dir"
-    assert found.facts.data.lab_md5 == "b" * 32 + ".dir"
     assert found.facts.data.raw_manifest == hashlib.sha256(b"rows").hexdigest()
-    lock = (project.root / "dvc.lock").read_bytes()
-    assert found.facts.lock == hashlib.sha256(lock).hexdigest()
-    assert found.texts["lineage/dvc.lock.txt"].encode() == lock
 
 
 def test_no_copy_looks_like_a_record_of_dvc(project):
-    for name in ("data.dvc", "dvc.lock"):
-        (project.root / name).write_text("outs: []\n")
+    project.raw_record.write_text("outs: []\n")
     names = [name.rpartition("/")[2] for name in lineage.collect(project, Settings()).texts]
-    assert {"data.dvc.txt", "dvc.lock.txt", "params.yaml"} <= set(names)
-    assert not [n for n in names if n.endswith(".dvc") or n in ("dvc.yaml", "dvc.lock")]
+    assert {"data.dvc.txt", "params.yaml"} <= set(names)
+    assert not [n for n in names if n.endswith(".dvc")]
 
 
-def test_a_broken_lock_is_no_error(project):
-    (project.root / "dvc.lock").write_text("stages: [")
-    assert lineage.data_facts(project).lab_md5 == ""
+def test_the_shards_are_named_by_what_their_indices_say(project):
+    assert lineage.data_facts(project).lab == ""
+    chunk, index = project.lab / "train" / "a.bin", project.lab / "train" / "index.json"
+    index.parent.mkdir(parents=True)
+    index.write_text('{"chunks": [{"filename": "a.bin", "sha256": "1"}]}')
+    chunk.write_bytes(b"shard")
+    before = lineage.data_facts(project).lab
+    chunk.unlink()
+    assert lineage.data_facts(project).lab == before, "a node that streams them has no shards"
+    index.write_text('{"chunks": [{"filename": "a.bin", "sha256": "2"}]}')
+    assert lineage.data_facts(project).lab != before
+
+
+def test_a_training_records_no_lock_for_its_own_entry_is_not_written_yet(project):
+    (project.root / "dvc.lock").write_text("stages: {}\n")
+    found = lineage.collect(project, Settings())
+    assert found.facts.lock == LockFacts()
+    assert not [name for name in found.texts if "dvc.lock" in name]
+
+
+def write_lock(project, weights):
+    inputs = [{"path": "data/lab", "md5": "b.dir"}]
+    train = {"deps": inputs, "outs": [{"path": "models/candidate", "md5": weights}]}
+    preprocess = {"deps": [{"path": "data/raw", "md5": "a.dir"}], "outs": inputs}
+    stages = {"preprocess": preprocess, "train": train}
+    (project.root / "dvc.lock").write_text(yaml.safe_dump({"stages": stages}))
+
+
+def test_the_lock_of_the_candidate_is_one_whose_training_gave_it(project, write_candidate):
+    write_candidate()
+    md5 = dvc.folder_md5(project.candidate)
+    write_lock(project, md5)
+    facts, content = lineage.lock_of_candidate(project)
+    assert content == (project.root / "dvc.lock").read_bytes()
+    assert facts.digest == hashlib.sha256(content).hexdigest()
+    assert facts.files == {"data/raw": "a.dir", "data/lab": "b.dir", "models/candidate": md5}
+
+
+@pytest.mark.parametrize("lock", ["stages: [", "stages: 3", "", "stages: {train: {outs: [3]}}"])
+def test_a_lock_about_other_weights_or_a_broken_one_is_not_taken(project, write_candidate, lock):
+    write_candidate()
+    nothing = (LockFacts("none: no entry of dvc.lock is about these weights"), b"")
+    assert lineage.lock_of_candidate(project) == nothing
+    write_lock(project, "c" * 32 + ".dir")
+    assert lineage.lock_of_candidate(project) == nothing
+    (project.root / "dvc.lock").write_text(lock)
+    assert lineage.lock_of_candidate(project) == nothing
 
 
 def test_environment_and_machine(project):

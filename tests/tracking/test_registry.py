@@ -1,15 +1,18 @@
 import multiprocessing
 import os
 import signal
+from pathlib import Path
 
 import pytest
+import yaml
 from mlflow import MlflowClient
 
-from chromaflow import files
+from chromaflow import dvc, files
 from chromaflow.errors import ModelError, ServerError
 from chromaflow.settings import Settings
 from chromaflow.tracking import registry
 from chromaflow.tracking.client import connect, experiment_id
+from chromaflow.tracking.facts import LockFacts, RunFacts
 from chromaflow.tracking.glance import champion, version_of
 
 
@@ -96,6 +99,37 @@ def test_the_run_that_trained_the_weights_is_found(project, settings, candidate)
     result = registry.register(project, settings)
     assert result["run_id"] == run.info.run_id
     assert version_of(project, settings, candidate).tags["git.commit"] == "c" * 40
+
+
+def test_run_and_version_hold_the_lock_of_their_own_training(
+    project, settings, write_candidate, write_evaluation
+):
+    client = connect(project, settings)
+    experiment = experiment_id(client, project, settings)
+    for seed in (0, 1):
+        digest = write_candidate(seed)
+        write_evaluation(digest)
+        run = client.create_run(experiment, tags={"model_digest": digest}).info.run_id
+        outputs = [{"path": "models/candidate", "md5": dvc.folder_md5(project.candidate)}]
+        train = {"deps": [{"path": "data/lab", "md5": f"lab {seed}"}], "outs": outputs}
+        (project.root / "dvc.lock").write_text(yaml.safe_dump({"stages": {"train": train}}))
+        registry.register(project, settings)
+        lock = version_of(project, settings, digest).facts.run.lock
+        assert lock.files["models/candidate"] == outputs[0]["md5"]
+        assert lock.files["data/lab"] == f"lab {seed}"
+        assert RunFacts.from_tags(client.get_run(run).data.tags).lock == lock
+        kept = client.download_artifacts(run, "lineage/dvc.lock.txt", str(project.root))
+        assert files.sha256_of(Path(kept)) == lock.digest
+
+
+def test_weights_that_dvc_did_not_make_get_no_lock(project, settings, candidate):
+    (project.root / "dvc.lock").write_text("stages: {}\n")
+    run = registry.register(project, settings)["run_id"]
+    lock = version_of(project, settings, candidate).facts.run.lock
+    assert lock == LockFacts("none: no entry of dvc.lock is about these weights")
+    client = connect(project, settings)
+    assert RunFacts.from_tags(client.get_run(run).data.tags).lock == lock
+    assert "lineage/dvc.lock.txt" not in {f.path for f in client.list_artifacts(run, "lineage")}
 
 
 def test_no_candidate_names_what_makes_one(project, settings):

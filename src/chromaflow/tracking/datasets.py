@@ -18,7 +18,7 @@ _CONTEXT = {"train": "training", "validation": "validation", "test": "testing"}
 def _dataset(project: Project, split: str, facts: DataFacts) -> "Dataset":
     from mlflow.entities import Dataset  # noqa: PLC0415 (seconds)
 
-    digest = facts.lab_md5 or facts.validated_manifest or "unknown"
+    digest = facts.lab or facts.validated_manifest or "unknown"
     counts = _counts(project)
     return Dataset(
         name=split,

@@ -94,13 +94,26 @@ class DataFacts(_Tagged):
         raw_md5: The MD5 of the raw snapshot in `data.dvc`.
         raw_manifest: SHA-256 of its manifest, which names every image.
         validated_manifest: SHA-256 of the table of the accepted images.
-        lab_md5: The MD5 of the Lab shards in `dvc.lock`.
+        lab: SHA-256 of all that is beside the Lab shards: their indices name the SHA-256 of each.
     """
 
     raw_md5: str = _text("data.raw.md5")
     raw_manifest: str = _text("data.raw.manifest.sha256")
     validated_manifest: str = _text("data.validated.manifest.sha256")
-    lab_md5: str = _text("data.lab.md5")
+    lab: str = _text("data.lab.sha256")
+
+
+@dataclass(frozen=True)
+class LockFacts(_Tagged):
+    """What DVC says of how the weights were made; known once the stage of the training has ended.
+
+    Args:
+        digest: SHA-256 of the `dvc.lock` that says it, or a text that says why there is none.
+        files: Path to MD5 of the inputs and outputs of the training, and of the steps before it.
+    """
+
+    digest: str = _text("dvc.lock.sha256")
+    files: Mapping[str, str] = _table("dvc.lock.files")
 
 
 @dataclass(frozen=True)
@@ -133,7 +146,7 @@ class RunFacts(_Tagged):
         code: The code.
         data: The data.
         seed: The setting.
-        lock: SHA-256 of `dvc.lock`.
+        lock: What DVC says of how the weights were made; added when they are registered.
         records: Name to SHA-256 of the files that are kept with the run.
         flow: The flow run that started the step.
     """
@@ -141,7 +154,7 @@ class RunFacts(_Tagged):
     code: CodeFacts = field(default_factory=CodeFacts)
     data: DataFacts = field(default_factory=DataFacts)
     seed: str = _text("seed")
-    lock: str = _text("dvc.lock.sha256")
+    lock: LockFacts = field(default_factory=LockFacts)
     records: Mapping[str, str] = _table("records.sha256")
     flow: FlowFacts = field(default_factory=FlowFacts)
 

@@ -1,5 +1,6 @@
 """What a run was made from: code, environment, machine, settings and data, with their hashes."""
 
+import hashlib
 import json
 import os
 import platform
@@ -17,7 +18,7 @@ from chromaflow import dvc, files
 from chromaflow.project import Project
 from chromaflow.settings import Settings
 from chromaflow.tracking.client import public_address
-from chromaflow.tracking.facts import CodeFacts, DataFacts, FlowFacts, RunFacts
+from chromaflow.tracking.facts import CodeFacts, DataFacts, FlowFacts, LockFacts, RunFacts
 
 _DIFF_BYTES = 1 << 20
 # A record is kept for years and read by many; what usually holds passwords never enters it.
@@ -52,9 +53,8 @@ def collect(project: Project, settings: Settings) -> Lineage:
         "git/uncommitted.diff": _diff(project),
     }
     kept = {
-        # Under their own names DVC would take the copies for records of this checkout.
+        # Under its own name DVC would take the copy for a record of this checkout.
         "data.dvc.txt": project.raw_record,
-        "dvc.lock.txt": project.root / "dvc.lock",
         "params.yaml": project.params,
         "quality.json": project.quality_record,
         "releases.yaml": project.releases,
@@ -69,7 +69,6 @@ def collect(project: Project, settings: Settings) -> Lineage:
         code_facts(project),
         data_facts(project),
         seed=str(settings.seed),
-        lock=records.pop("dvc.lock", ""),
         records=records,
         flow=FlowFacts.from_environment(),
     )
@@ -129,13 +128,37 @@ def _diff(project: Project) -> str:
 
 def data_facts(project: Project) -> DataFacts:
     """The data that are in the checkout now."""
-    lab = project.lab.relative_to(project.root).as_posix()
     return DataFacts(
         raw_md5=dvc.snapshot_digest(project),
         raw_manifest=_sha256_of(project.raw / "manifest.parquet"),
         validated_manifest=_sha256_of(project.validated / "manifest.parquet"),
-        lab_md5=lock_outputs(project).get(lab, ""),
+        lab=_lab_digest(project),
     )
+
+
+def _lab_digest(project: Project) -> str:
+    """A digest of the Lab shards that reads none of them; empty where there are none."""
+    beside = [path for path in project.lab.rglob("*") if path.is_file() and path.suffix != ".bin"]
+    return files.digest_of(project.lab, beside) if beside else ""
+
+
+def lock_of_candidate(project: Project) -> tuple[LockFacts, bytes]:
+    """What `dvc.lock` says of how the candidate was made, and the whole file.
+
+    DVC writes a stage's entry when its command has ended, so a training cannot know its own: while
+    it runs, the entry is about the weights before.
+
+    Returns:
+        Without such an entry, as after a training that DVC did not start, a text that says so, and
+        nothing.
+    """
+    path = project.root / "dvc.lock"
+    content = path.read_bytes() if path.is_file() else b""
+    output = project.candidate.relative_to(project.root).as_posix()
+    found = dvc.history(content, output, dvc.folder_md5(project.candidate))
+    if not found:
+        return LockFacts("none: no entry of dvc.lock is about these weights"), b""
+    return LockFacts(hashlib.sha256(content).hexdigest(), found), content
 
 
 def _sha256_of(path: Path) -> str:

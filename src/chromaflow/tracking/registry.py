@@ -5,6 +5,7 @@ import json
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -86,7 +87,7 @@ def _create(project: Project, settings: Settings, digest: str) -> Version:
         model_id = _log_model(client, project, experiment, run.info.run_id, name, digest)
         _log_evaluation(client, project, run, model_id, metrics)
         _make_registered_model(client, name)
-        made_from = RunFacts.from_tags(run.data.tags)
+        made_from = _with_lock(client, project, run)
         facts = VersionFacts(digest, run.info.run_id, metrics["model"], run=made_from)
         client.create_model_version(
             name,
@@ -153,6 +154,19 @@ def _run_of(
     return client.get_run(run_id)
 
 
+def _with_lock(client: "MlflowClient", project: Project, run: Any) -> RunFacts:
+    """The facts of a run, after what DVC says of its weights was added to them and to the run."""
+    from mlflow.entities import RunTag  # noqa: PLC0415 (seconds)
+
+    lock, content = lineage.lock_of_candidate(project)
+    tags = [RunTag(name, value) for name, value in lock.to_tags().items()]
+    client.log_batch(run.info.run_id, tags=tags)
+    if content:
+        # Under its own name DVC would take the copy for a record of this checkout.
+        client.log_text(run.info.run_id, content.decode(), "lineage/dvc.lock.txt")
+    return replace(RunFacts.from_tags(run.data.tags), lock=lock)
+
+
 def _log_model(
     client: "MlflowClient", project: Project, experiment: str, run_id: str, name: str, digest: str
 ) -> str:
@@ -193,10 +207,6 @@ def _log_evaluation(
     ]
     client.log_batch(run.info.run_id, metrics=numbers)
     client.log_artifacts(run.info.run_id, str(project.evaluation), "evaluation")
-    lock = project.root / "dvc.lock"
-    if lock.is_file():
-        text = lock.read_text(encoding="utf-8")
-        client.log_text(run.info.run_id, text, "evaluation/dvc.lock.txt")
 
 
 def _make_registered_model(client: "MlflowClient", name: str) -> None:
