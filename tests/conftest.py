@@ -3,6 +3,7 @@
 import os
 import shutil
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import hypothesis
 import pytest
@@ -11,12 +12,34 @@ import chromaflow  # noqa: F401  (turns the telemetry of the libraries off befor
 from chromaflow import settings
 from chromaflow.project import Project
 
+if TYPE_CHECKING:
+    import torch
+
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 ROOT = Path(__file__).resolve().parents[1]
 
 # The same examples in every run: a failure is of the change that it is seen with.
 hypothesis.settings.register_profile("same", derandomize=True, deadline=None, database=None)
 hypothesis.settings.load_profile("same")
+
+
+@pytest.fixture(params=["cpu", "cuda"])
+def device(request: pytest.FixtureRequest) -> "torch.device":
+    """The CPU, and a GPU where there is one."""
+    import torch
+
+    if request.param == "cuda" and not torch.cuda.is_available():
+        pytest.skip("no GPU here")
+    return torch.device(request.param)
+
+
+@pytest.fixture(params=["float64", "float32", "float16", "bfloat16"])
+def dtype(request: pytest.FixtureRequest) -> "torch.dtype":
+    """Every precision in which pictures may come."""
+    import torch
+
+    found: torch.dtype = getattr(torch, request.param)
+    return found
 
 
 @pytest.fixture

@@ -82,12 +82,30 @@ def flat(target: torch.Tensor | tuple[tuple[torch.Tensor, ...], ...]) -> list[to
     return [tensor for soft in target for tensor in soft]
 
 
-def test_low_precision_is_widened(codebook: Codebook) -> None:
-    low = logits_of(codebook).bfloat16()
-    expected = codebook.decode(low.float())
-    assert torch.equal(codebook.decode(low), expected)
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        assert torch.equal(codebook.decode(low), expected)
+def test_every_precision_is_decoded_in_single(
+    codebook: Codebook, dtype: torch.dtype, device: torch.device
+) -> None:
+    placed = copy.deepcopy(codebook).to(device)
+    given = logits_of(codebook).to(device, dtype)
+    ab = placed.decode(given)
+    assert ab.dtype == torch.float32
+    assert torch.equal(ab, placed.decode(given.float()))
+    with torch.autocast(device.type, dtype=torch.bfloat16):
+        assert torch.equal(placed.decode(given), ab)
+    torch.testing.assert_close(ab.cpu(), codebook.decode(given.cpu()), rtol=1e-4, atol=1e-3)
+
+
+def test_every_precision_is_encoded_alike(
+    codebook: Codebook, dtype: torch.dtype, device: torch.device
+) -> None:
+    # Whole numbers up to 256 are exact in all of them.
+    placed, given = copy.deepcopy(codebook).to(device), AB.to(device, dtype)
+    for got, expected in zip(flat(placed.encode(given)), flat(codebook.encode(AB)), strict=True):
+        assert got.dtype == expected.dtype
+        torch.testing.assert_close(got.cpu(), expected)
+    truth = placed.truth(given)
+    assert truth.dtype == torch.float32
+    torch.testing.assert_close(truth.cpu(), codebook.truth(AB))
 
 
 def test_the_order_of_memory_changes_nothing(codebook: Codebook) -> None:

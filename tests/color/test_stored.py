@@ -19,9 +19,10 @@ def test_decoding_and_encoding_again_gives_the_same_bytes(pixels):
     assert np.array_equal(encode_stored(lab), pixels)
 
 
-def test_units():
+def test_units(device: torch.device) -> None:
     pixels = torch.tensor([[0, 128, 128], [255, 0, 255]], dtype=torch.uint8).reshape(1, 1, 2, 3)
-    lightness, ab = decode_stored(pixels)
+    lightness, ab = decode_stored(pixels.to(device))
+    assert lightness.device.type == ab.device.type == device.type
     assert lightness.shape == (1, 1, 1, 2)
     assert ab.shape == (1, 2, 1, 2)
     assert lightness.dtype == ab.dtype == torch.float32
@@ -44,8 +45,9 @@ def test_the_rounding_stays_under_a_visible_step():
     assert color.deltaE_cie76(lab, stored).mean() < 0.6
 
 
-def test_encoding_clips():
-    lab = np.array([[[150.0, 500, -500], [-5, -500, 500]]])
+@pytest.mark.parametrize("kind", [np.float64, np.float32, np.float16])
+def test_encoding_clips(kind: type[np.floating]) -> None:
+    lab = np.array([[[150.0, 500, -500], [-5, -500, 500]]], kind)
     assert encode_stored(lab).tolist() == [[[255, 255, 0], [0, 0, 255]]]
 
 
