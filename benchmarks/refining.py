@@ -24,19 +24,15 @@ from chromaflow.color.lab import join, lab_to_rgb, rgb_to_lab
 from chromaflow.colorize.image import SIZE, predict_small, shrunk
 from chromaflow.colorize.upsampling import UPSAMPLINGS, find_upsampling
 from chromaflow.evaluation.evaluate import measure
+from chromaflow.metrics.catalog import METRICS
 from chromaflow.metrics.delta_e import delta_e_2000
 from chromaflow.metrics.psnr import psnr
 from chromaflow.models import Colorizer
 from chromaflow.models.folder import load_model
 from chromaflow.refine import REFINEMENTS, refine
 
-METRICS = {
-    "AuC, rebalanced": ("auc_rebalanced", 2),
-    "AuC": ("auc", 2),
-    "ΔE 2000": ("delta_e_2000", 2),
-    "PSNR": ("psnr", 2),
-    "Colorfulness": ("colorfulness", 1),
-}
+# Refinements differ by less than pages show.
+DECIMALS = {"auc_rebalanced": 2, "auc": 2, "delta_e_2000": 2, "psnr": 2, "colorfulness": 1}
 PHOTOGRAPHS = (data.astronaut, data.coffee, data.chelsea, data.rocket, data.cat)
 
 
@@ -61,9 +57,10 @@ def refinements(model: Colorizer, lab: Path) -> None:
     model.refine = "none"
     systems = {name: Timed(partial(refine, name), model) for name in REFINEMENTS}
     measured = measure(systems, lab, SIZE)
-    print(f"| refinement | {' | '.join(METRICS)} | ms |\n|---|{'---:|' * (len(METRICS) + 1)}")
+    labels = " | ".join(METRICS[name].label for name in DECIMALS)
+    print(f"| refinement | {labels} | ms |\n|---|{'---:|' * (len(DECIMALS) + 1)}")
     for name, system in systems.items():
-        values = [f"{measured[name].mean(key):.{digits}f}" for key, digits in METRICS.values()]
+        values = [f"{measured[name].mean(key):.{digits}f}" for key, digits in DECIMALS.items()]
         print(f"| {name} | {' | '.join(values)} | {statistics.median(system.times):.1f} |")
 
 

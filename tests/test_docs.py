@@ -11,6 +11,7 @@ import typer
 from chromaflow import settings
 from chromaflow.cli import app
 from chromaflow.colorize.hints import read_hints
+from chromaflow.metrics.catalog import METRICS
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "mlflow" / "README.md"]
@@ -87,6 +88,16 @@ def test_a_link_leads_somewhere(page):
 )
 def test_hints_are_read(path):
     assert read_hints(path) is not None
+
+
+def test_the_table_of_metrics_is_that_of_the_catalog():
+    rows = [
+        f"| {metric.label} | {metric.direction.replace('none', '')} | {metric.meaning} |".replace(
+            "  ", " "
+        )
+        for metric in METRICS.values()
+    ]
+    assert "\n".join(rows) in (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
 
 
 def test_the_table_of_commands_is_whole():

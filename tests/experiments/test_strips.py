@@ -5,7 +5,7 @@ from PIL import Image
 from skimage import color, data
 
 from chromaflow.errors import DataError
-from chromaflow.evaluation.step import constant
+from chromaflow.evaluation.baselines import constant
 from chromaflow.experiments.compare import Row
 from chromaflow.experiments.costs import Costs
 from chromaflow.experiments.strips import GAP, SIDE, read_lightness, strip, write_strips

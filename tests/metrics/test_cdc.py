@@ -74,6 +74,21 @@ def test_divergence_is_between_zero_and_the_logarithm_of_two():
     assert jensen_shannon(one, one.flip(0)).item() == pytest.approx(np.log(2))
 
 
+def test_every_precision_is_computed_in_single_or_better(
+    dtype: torch.dtype, device: torch.device
+) -> None:
+    frames = clip(flicker=0.3).to(device, dtype)
+    flow, visible = torch.full((8, 2, *frames.shape[2:]), 0.5), torch.ones(8, 1, *frames.shape[2:])
+    flow, visible = flow.to(device), visible.to(device)
+    steadiness, error = cdc(frames), warp_error(frames[1:], frames[:-1], flow, visible)
+    assert (steadiness.dtype, steadiness.device.type) == (torch.float64, device.type)
+    assert error.dtype == (torch.float64 if dtype == torch.float64 else torch.float32)
+    wide = frames.cpu().double()
+    assert steadiness.item() == pytest.approx(cdc(wide).item(), abs=1e-6)
+    expected = warp_error(wide[1:], wide[:-1], flow.cpu(), visible.cpu())
+    torch.testing.assert_close(error.cpu().double(), expected, rtol=1e-4, atol=1e-6)
+
+
 def test_warping_follows_the_flow():
     picture = torch.arange(12.0).reshape(1, 1, 3, 4)
     flow = torch.zeros(1, 2, 3, 4)

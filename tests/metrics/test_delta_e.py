@@ -1,11 +1,10 @@
 """CIEDE2000 against scikit-image and the published pairs."""
 
 import numpy as np
-import pytest
 import torch
 from skimage import color, data
 
-from chromaflow.metrics.delta_e import DeltaE2000, ciede2000, delta_e_2000
+from chromaflow.metrics.delta_e import ciede2000, delta_e_2000
 
 # Sharma, Wu and Dalal 2005, table 1: two colors and their difference.
 PAIRS = [
@@ -59,9 +58,6 @@ def test_mean_of_a_photograph_in_single_precision():
     both = torch.cat((first, second)), torch.cat((second, second))
     expected = color.deltaE_ciede2000(faded, lab).mean()
     np.testing.assert_allclose(delta_e_2000(*both).numpy(), [expected, 0], atol=1e-3)
-    metric = DeltaE2000()
-    metric.update(*both)
-    assert metric.compute().item() == pytest.approx(expected / 2, abs=1e-3)
 
 
 def test_it_is_symmetric():

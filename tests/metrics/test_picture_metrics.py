@@ -8,15 +8,10 @@ from hypothesis import strategies as st
 from skimage import color, data
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from chromaflow.metrics.colorfulness import (
-    Colorfulness,
-    HaslerColorfulness,
-    colorfulness,
-    colorfulness_hasler,
-)
-from chromaflow.metrics.psnr import Psnr, psnr
-from chromaflow.metrics.saturation import SaturationDifference, saturation, saturation_difference
-from chromaflow.metrics.ssim import Ssim, ssim
+from chromaflow.metrics.colorfulness import colorfulness, colorfulness_hasler
+from chromaflow.metrics.psnr import psnr
+from chromaflow.metrics.saturation import saturation, saturation_difference
+from chromaflow.metrics.ssim import ssim
 
 PHOTOGRAPHS = [data.astronaut()[:512:4, :512:4], data.coffee()[:256:2, :256:2]]
 TRUE = np.stack(PHOTOGRAPHS) / 255
@@ -104,24 +99,6 @@ def test_saturation_difference_to_a_grey_truth_is_finite():
     red[:, 0] = 1
     assert saturation_difference(red, grey).item() == pytest.approx(1)
     assert saturation_difference(grey, grey).item() == 0
-
-
-@pytest.mark.parametrize(
-    ("metric", "function", "pairs"),
-    [
-        (Psnr, psnr, True),
-        (Ssim, ssim, True),
-        (SaturationDifference, saturation_difference, True),
-        (Colorfulness, colorfulness, False),
-        (HaslerColorfulness, colorfulness_hasler, False),
-    ],
-)
-def test_classes_give_the_mean_over_images_of_any_batches(metric, function, pairs):
-    images = (tensor(FADED), tensor(TRUE)) if pairs else (tensor(TRUE),)
-    stateful = metric()
-    for index in range(len(TRUE)):
-        stateful.update(*(image[index : index + 1] for image in images))
-    torch.testing.assert_close(stateful.compute(), function(*images).mean())
 
 
 def test_ssim_needs_room_for_its_window():

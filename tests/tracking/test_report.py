@@ -10,7 +10,6 @@ import yaml
 
 from chromaflow import files
 from chromaflow.errors import ModelError
-from chromaflow.evaluation.evaluate import HIGHER_IS_BETTER
 from chromaflow.settings import Settings
 from chromaflow.tracking import page_data, promotion, registry, report
 from chromaflow.tracking.client import connect
@@ -161,9 +160,9 @@ def test_the_summary_names_numbers_decision_and_page(project, settings, judged, 
 
 def test_the_better_of_each_metric_is_marked():
     metrics = {
-        "model": {"psnr": 20.0, "delta_e_2000": 9.0, "colorfulness": 10.0, "new": 1.0},
-        "grey": {"psnr": 21.0, "delta_e_2000": 9.0, "colorfulness": 0.0, "new": 2.0},
-        "mean_color": {"psnr": 19.0, "delta_e_2000": 12.0, "colorfulness": 5.0, "new": 3.0},
+        "model": {"psnr": 20.0, "delta_e_2000": 9.0, "colorfulness": 10.0},
+        "grey": {"psnr": 21.0, "delta_e_2000": 9.0, "colorfulness": 0.0},
+        "mean_color": {"psnr": 19.0, "delta_e_2000": 12.0, "colorfulness": 5.0},
         "truth": {"colorfulness": 40.0},
     }
     rows = {row.metric.label: row for row in page_data.metric_rows(metrics, "psnr")}
@@ -172,13 +171,6 @@ def test_the_better_of_each_metric_is_marked():
     assert rows["ΔE 2000"].best == {"model", "grey"}
     assert rows["Colorfulness"].best == set()
     assert rows["Colorfulness"].cells["truth"] == "40.0"
-    assert rows["new"].cells["model"] == "1.000"
-
-
-def test_metrics_point_the_way_that_evaluation_says():
-    ways = {True: "higher", False: "lower"}
-    for name, higher in HIGHER_IS_BETTER.items():
-        assert page_data.METRICS[name].better == ways[higher]
 
 
 def test_curves_are_read_by_column(tmp_path):

@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from chromaflow.evaluation.evaluate import HIGHER_IS_BETTER, Measurements
+from chromaflow.evaluation.evaluate import Measurements
+from chromaflow.metrics.catalog import METRICS, deciding
 
 _BLOCK = 2**22  # numbers drawn at a time, 32 MiB
 
@@ -91,7 +92,7 @@ def compare(
     Args:
         candidate: Measured on the same images as the champion.
         champion: What serves now.
-        metric: A key of `HIGHER_IS_BETTER`.
+        metric: One of `chromaflow.metrics.catalog.deciding`.
         resamples: Of the bootstrap.
         interval: Share of the resamples that the interval holds.
         seed: Of the bootstrap.
@@ -101,10 +102,9 @@ def compare(
     """
     if candidate.ids != champion.ids:
         raise ValueError("candidate and champion must be measured on the same images")
-    if metric not in HIGHER_IS_BETTER:
-        known = ", ".join(HIGHER_IS_BETTER)
-        raise ValueError(f"{metric} has no better and worse; compare {known}")
-    sign = 1.0 if HIGHER_IS_BETTER[metric] else -1.0
+    if metric not in deciding():
+        raise ValueError(f"{metric} has no better and worse; compare {', '.join(deciding())}")
+    sign = 1.0 if METRICS[metric].direction == "higher" else -1.0
     gains = sign * (candidate.values[metric] - champion.values[metric])
     return paired_bootstrap(
         gains, candidate.masses_of(metric), resamples=resamples, interval=interval, seed=seed

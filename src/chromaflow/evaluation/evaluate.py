@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -23,26 +22,12 @@ from chromaflow.color.grid import Grid313
 from chromaflow.color.lab import join, lab_to_rgb, rgb_to_lab
 from chromaflow.color.stored import ab_histogram, decode_stored, encode_stored
 from chromaflow.errors import DataError, ModelError
-from chromaflow.metrics.auc import auc
-from chromaflow.metrics.colorfulness import colorfulness, colorfulness_hasler
-from chromaflow.metrics.delta_e import delta_e_2000
-from chromaflow.metrics.psnr import psnr
-from chromaflow.metrics.saturation import saturation_difference
-from chromaflow.metrics.ssim import ssim
+from chromaflow.metrics.base import Compared, Pictures
+from chromaflow.metrics.catalog import METRICS
 from chromaflow.models.colorizer import Colorizer
 from chromaflow.models.folder import load_model
 from chromaflow.settings import Evaluation, Training
 from chromaflow.store.read import read_split
-
-HIGHER_IS_BETTER = {
-    "auc": True,
-    "auc_rebalanced": True,
-    "delta_e_2000": False,
-    "psnr": True,
-    "saturation_difference": False,
-    "ssim": True,
-}
-"""The metrics that have a better and a worse; colorfulness has none without the truth's."""
 
 DECIMALS = 6
 """Of every value of an image, measured or read from the table, so that both compare exactly."""
@@ -62,8 +47,8 @@ class Measurements:
     Attributes:
         ids: The images, in stored order, n of them.
         values: Metric to one value an image, float64 (n,), rounded to `DECIMALS`.
-        masses: What each image counts in `auc_rebalanced`: the mean weight of its pixels, (n,),
-            1 on average, rounded likewise. It depends on the true colors of the split alone, not
+        masses: What each image counts where its pixels are weighted: their mean weight, (n,), 1
+            on average, rounded likewise. It depends on the true colors of the split alone, not
             on the system.
     """
 
@@ -73,23 +58,16 @@ class Measurements:
 
     def masses_of(self, metric: str) -> NDArray[np.float64]:
         """What each image counts in the mean of a metric, (n,)."""
-        return self.masses if metric == "auc_rebalanced" else np.ones(len(self.ids))
+        by_pixels = METRICS[metric].weighting == "pixels"
+        return self.masses if by_pixels else np.ones(len(self.ids))
 
     def mean(self, metric: str) -> float:
         """A metric of the whole split.
 
-        The mean over images, except for `auc_rebalanced`, which weighs pixels and not images:
-        Σ m·a / Σ m over the images' values a and masses m is its value over all pixels.
+        The mean over images; for a metric that weighs pixels, such as `auc_rebalanced`,
+        Σ m·a / Σ m over the images' values a and masses m, its value over all pixels.
         """
         return float(np.average(self.values[metric], weights=self.masses_of(metric)))
-
-
-class _Truth(NamedTuple):
-    lightness: Tensor
-    ab: Tensor
-    rgb: Tensor
-    shown_lab: Tensor  # of rgb: what a screen shows, after clipping to its gamut
-    weights: Tensor
 
 
 def squeeze(pixels: NDArray[np.uint8], size: int) -> tuple[Tensor, Tensor]:
@@ -132,21 +110,17 @@ def _batches(folder: Path, size: int) -> Iterator[tuple[list[str], Tensor, Tenso
         yield [id_ for id_, _ in batch], lightness, ab
 
 
-def _colorfulness(rgb: Tensor) -> dict[str, Tensor]:
-    return {"colorfulness": colorfulness(rgb), "colorfulness_hasler": colorfulness_hasler(rgb)}
+def _pictures(lightness: Tensor, ab: Tensor) -> Pictures:
+    rgb = lab_to_rgb(join(lightness, ab))
+    return Pictures(ab, rgb, rgb_to_lab(rgb))
 
 
-def _metrics(truth: _Truth, predicted_ab: Tensor) -> dict[str, Tensor]:
-    """Every metric of every image, each (B,)."""
-    rgb = lab_to_rgb(join(truth.lightness, predicted_ab))
+def _values(compared: Compared, *, goals: bool = False) -> dict[str, Tensor]:
+    """Every metric of every image, each (B,); or those alone whose goal is the truth's value."""
     return {
-        "auc": auc(predicted_ab, truth.ab),
-        "auc_rebalanced": auc(predicted_ab, truth.ab, truth.weights),
-        "delta_e_2000": delta_e_2000(rgb_to_lab(rgb), truth.shown_lab),
-        "psnr": psnr(rgb, truth.rgb),
-        "saturation_difference": saturation_difference(rgb, truth.rgb),
-        "ssim": ssim(rgb, truth.rgb),
-        **_colorfulness(rgb),
+        metric.name: metric.per_image(compared)
+        for metric in METRICS.values()
+        if metric.per_image is not None and (metric.direction == "none" or not goals)
     }
 
 
@@ -180,7 +154,8 @@ def measure(
         progress: How to show progress.
 
     Returns:
-        Name to measurements, and under "truth" the colorfulness of the true images.
+        Name to measurements, and under "truth" those of the true images in the metrics that have
+        no better or worse, such as colorfulness.
 
     Raises:
         DataError: The split is missing or empty.
@@ -195,11 +170,11 @@ def measure(
         for batch_ids, *images in _batches(lab_folder, size):
             lightness, ab = (image.to(device) for image in images)
             weights = bins.encode(ab)[0].weights
-            rgb = lab_to_rgb(join(lightness, ab))
-            truth = _Truth(lightness, ab, rgb, rgb_to_lab(rgb), weights)
-            values["truth"].append(_colorfulness(rgb))
+            true = _pictures(lightness, ab)
+            values["truth"].append(_values(Compared(true, true, weights), goals=True))
             for name, predictor in systems.items():
-                values[name].append(_metrics(truth, _predict(name, predictor, lightness)))
+                predicted = _pictures(lightness, _predict(name, predictor, lightness))
+                values[name].append(_values(Compared(predicted, true, weights)))
             ids += batch_ids
             masses.append(weights.mean(dim=(1, 2)))
             advance(len(batch_ids))

@@ -1,60 +1,31 @@
 """The step `chromaflow evaluate`: the candidate on the held-out images, beside the baselines."""
 
-import json
-from pathlib import Path
 from typing import Any
 
 from chromaflow import console, files
-from chromaflow.errors import DataError
+from chromaflow.evaluation.baselines import BASELINES
 from chromaflow.evaluation.evaluate import (
     Measurements,
-    Predictor,
     Progress,
     measure_model,
     model_to_measure,
 )
 from chromaflow.evaluation.pictures import choose, write_pictures
 from chromaflow.evaluation.table import write_table
+from chromaflow.metrics.base import Metric
+from chromaflow.metrics.catalog import METRICS
 from chromaflow.models.folder import model_digest
 from chromaflow.project import Project
 from chromaflow.settings import Settings
 
 
-def mean_color(lab: Path) -> tuple[float, float]:
-    """The mean color of the training split, a and b.
-
-    Args:
-        lab: `data/lab`.
-
-    Raises:
-        DataError: Its statistics are missing or broken.
-    """
-    path = lab / "statistics.json"
-    try:
-        a, b = json.loads(path.read_text(encoding="utf-8"))["mean_ab"]
-        return float(a), float(b)
-    except FileNotFoundError:
-        raise DataError(f"{path} is missing.", "chromaflow preprocess") from None
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(
-            f"{path} does not give mean_ab, the mean color of the training split: {error}",
-            "chromaflow preprocess",
-        ) from None
-
-
-def constant(a: float, b: float) -> Predictor:
-    """The baseline that gives every pixel one color; (0, 0) is grey."""
-    return lambda lightness: (
-        lightness.new_tensor((a, b))
-        .reshape(1, 2, 1, 1)
-        .expand(len(lightness), 2, *lightness.shape[-2:])
-    )
-
-
 def _summary(system: Measurements, truth: Measurements) -> dict[str, float]:
-    numbers = {metric: round(system.mean(metric), 4) for metric in system.values}
-    difference = abs(system.mean("colorfulness") - truth.mean("colorfulness"))
-    return {**numbers, "colorfulness_difference": round(difference, 4)}
+    def value(metric: Metric) -> float:
+        if name := metric.difference_of:
+            return abs(system.mean(name) - truth.mean(name))
+        return system.mean(metric.name)
+
+    return {name: round(value(metric), 4) for name, metric in METRICS.items()}
 
 
 def evaluate(
@@ -62,8 +33,8 @@ def evaluate(
 ) -> dict[str, Any]:
     """Measure `models/candidate` on the test split, and write `reports/evaluation` whole.
 
-    The baselines stand beside it: grey, and the mean color of the training split everywhere. PSNR
-    rewards both. Where it computes, see `model_to_measure`.
+    The baselines stand beside it; PSNR rewards both of them. Where it computes, see
+    `model_to_measure`.
 
     Args:
         project: The checkout.
@@ -71,16 +42,16 @@ def evaluate(
         progress: How to show progress.
 
     Returns:
-        What `metrics.json` holds: `digest` of the model, `images`, and for `model`, `grey`,
-        `mean_color` every metric (of `truth` its colorfulness), rounded to 4 decimals.
-        `colorfulness_difference` is ΔCF, between the means of predictions and truth.
+        What `metrics.json` holds: `digest` of the model, `images`, and for `model` and each
+        baseline every metric of the catalog, rounded to 4 decimals; for `truth` those without a
+        better and a worse.
 
     Raises:
         DataError: The test split or the statistics are missing, or the split is empty.
         ModelError: There is no candidate, or it cannot be used.
     """
     test, evaluation = project.lab / "test", settings.evaluation
-    baselines = {"grey": constant(0, 0), "mean_color": constant(*mean_color(project.lab))}
+    baselines = {name: one.predictor(project.lab) for name, one in BASELINES.items()}
     with model_to_measure(project.candidate, settings.training) as model:
         measured = measure_model(model, test, evaluation, baselines=baselines, progress=progress)
         truth = measured.pop("truth")

@@ -17,6 +17,7 @@ from typing import Any
 import pytorch_lightning as pl
 
 from chromaflow import console, files
+from chromaflow.evaluation.baselines import SYSTEMS
 from chromaflow.evaluation.step import evaluate
 from chromaflow.experiments.costs import Costs, measure_costs
 from chromaflow.project import Project
@@ -26,7 +27,6 @@ from chromaflow.tracking.training_run import training_run
 from chromaflow.training.callbacks.base import StepCallback
 from chromaflow.training.train import fingerprint, train
 
-SYSTEMS = ("model", "grey", "mean_color", "truth")
 _WARM, _TIMED = 3, 12
 _STEPS_ROUNDED = 10
 
@@ -40,7 +40,7 @@ class Row:
         steps: Optimizer steps that the budget allowed.
         crops: Crops that it was trained on.
         seconds: Of the CPU that a step took, over the threads, before the training.
-        measured: Metrics of the held-out images by system: model, grey, mean_color, truth.
+        measured: Metrics of the held-out images by system: the model, the baselines, the truth.
         costs: Of coloring one image.
         digest: Of the model folder.
         version: In the registry.

@@ -9,33 +9,27 @@ from markupsafe import Markup
 from torch import Tensor
 
 from chromaflow import files
+from chromaflow.evaluation.baselines import SYSTEMS
 from chromaflow.experiments.compare import Row
 from chromaflow.experiments.strips import Strips, write_strips
+from chromaflow.metrics.catalog import METRICS
 from chromaflow.project import Project
 from chromaflow.tracking.curves import TITLES, draw, read_curves
 
 _STRIPS = "strips"
-# Column, where its number comes from, and its digits.
-_METRICS = (
-    ("AuC, rebalanced", "auc_rebalanced", 1),
-    ("AuC", "auc", 1),
-    ("ΔE 2000", "delta_e_2000", 1),
-    ("PSNR", "psnr", 2),
-    ("SSIM", "ssim", 3),
-    ("Colorfulness", "colorfulness", 1),
-    ("ΔCF", "colorfulness_difference", 1),
-    ("Saturation difference", "saturation_difference", 2),
-)
+_RANKED_BY = "auc_rebalanced"
 _COSTS = ("Steps", "M parameters", "GFLOPs", "ms", "MB")
-_BASELINES = (("grey", "grey"), ("mean color", "mean_color"), ("truth", "truth"))
 
 
 def table(rows: Sequence[Row]) -> list[list[str]]:
     """The comparison as text: a heading, a row a recipe, the best first, and the baselines."""
-    heading = ["System", *(title for title, *_ in _METRICS), *_COSTS]
+    heading = ["System", *(metric.label for metric in METRICS.values()), *_COSTS]
 
-    def numbers(metrics: dict[str, float]) -> list[str]:
-        return [f"{metrics[k]:.{d}f}" if k in metrics else "" for _, k, d in _METRICS]
+    def numbers(found: dict[str, float]) -> list[str]:
+        return [
+            f"{found[name]:.{metric.decimals}f}" if name in found else ""
+            for name, metric in METRICS.items()
+        ]
 
     def costs(row: Row) -> list[str]:
         cost = row.costs
@@ -47,10 +41,13 @@ def table(rows: Sequence[Row]) -> list[list[str]]:
             f"{cost.megabytes:.0f}",
         ]
 
-    ranked = sorted(rows, key=lambda row: -row.measured["model"]["auc_rebalanced"])
+    ranked = sorted(rows, key=lambda row: -row.measured["model"][_RANKED_BY])
     body = [[row.recipe, *numbers(row.measured["model"]), *costs(row)] for row in ranked]
+    others = {name: label for name, label in SYSTEMS.items() if name != "model"}
     measured = rows[0].measured
-    body += [[name, *numbers(measured[key]), *[""] * len(_COSTS)] for name, key in _BASELINES]
+    body += [
+        [label, *numbers(measured[name]), *[""] * len(_COSTS)] for name, label in others.items()
+    ]
     return [heading, *body]
 
 

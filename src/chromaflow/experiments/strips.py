@@ -15,9 +15,9 @@ from chromaflow.colorize.image import SIZE, shrunk
 from chromaflow.colorize.join import lightness_of_levels
 from chromaflow.colorize.photo import MAX_PIXELS
 from chromaflow.colorize.read import read_photo
+from chromaflow.evaluation.baselines import BASELINES
 from chromaflow.evaluation.evaluate import Predictor, squeeze
 from chromaflow.evaluation.pictures import choose
-from chromaflow.evaluation.step import constant, mean_color
 from chromaflow.experiments.compare import Row
 from chromaflow.models.folder import load_model
 from chromaflow.project import Project
@@ -97,8 +97,7 @@ def write_strips(
     held_out = list(_held_out(project))
     truths = iter([ab for _, ab in held_out])
     baselines: dict[str, Predictor] = {
-        "grey": constant(0, 0),
-        "mean color": constant(*mean_color(project.lab)),
+        **{one.label: one.predictor(project.lab) for one in BASELINES.values()},
         "truth": lambda _: next(truths),
     }
     folder.mkdir()

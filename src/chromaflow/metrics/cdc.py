@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
-from chromaflow.metrics.base import check_images
+from chromaflow.metrics.base import checked
 
 GAPS = (1, 2, 4)
 _LEVELS = 256
@@ -25,8 +25,13 @@ def channel_histograms(rgb: Tensor) -> Tensor:
 
     Raises:
         ValueError: Another shape or type.
+
+    Example:
+        >>> shares = channel_histograms(torch.ones(1, 3, 8, 8))
+        >>> shares.shape, shares[0, :, 255].tolist()
+        (torch.Size([1, 3, 256]), [1.0, 1.0, 1.0])
     """
-    check_images(3, rgb)
+    (rgb,) = checked(3, rgb)
     levels = (rgb.clamp(0, 1) * (_LEVELS - 1)).round().long().flatten(2)
     counts = torch.zeros(*levels.shape[:2], _LEVELS, dtype=torch.float64, device=rgb.device)
     counts.scatter_add_(2, levels, torch.ones_like(levels, dtype=torch.float64))
@@ -34,7 +39,13 @@ def channel_histograms(rgb: Tensor) -> Tensor:
 
 
 def jensen_shannon(first: Tensor, second: Tensor) -> Tensor:
-    """Jensen–Shannon divergence of distributions (…, N), in nats: 0 (equal) to ln 2 (disjoint)."""
+    """Jensen–Shannon divergence of distributions (…, N), in nats: 0 (equal) to ln 2 (disjoint).
+
+    Example:
+        >>> first, second = torch.eye(3)[:2]
+        >>> jensen_shannon(first, first).item(), round(jensen_shannon(first, second).item(), 4)
+        (0.0, 0.6931)
+    """
     middle = (first + second) / 2
     # Where a share is zero it adds nothing, though the logarithm has no value there.
     terms = (torch.xlogy(share, share) - torch.xlogy(share, middle) for share in (first, second))
@@ -55,6 +66,11 @@ def cdc(frames: Tensor) -> Tensor:
 
     Raises:
         ValueError: Another shape or type, or too few frames.
+
+    Example:
+        >>> frames = torch.linspace(0, 1, 64).reshape(1, 1, 8, 8).repeat(5, 3, 1, 1)
+        >>> cdc(frames).item(), bool(cdc(frames**0.5) < cdc(frames ** torch.rand(5, 1, 1, 1)))
+        (0.0, True)
     """
     if len(frames) <= max(GAPS):
         raise ValueError(f"CDC needs at least {max(GAPS) + 1} frames, not {len(frames)}")
@@ -64,7 +80,15 @@ def cdc(frames: Tensor) -> Tensor:
 
 
 class Cdc(Metric):
-    """`cdc` of a video that is given part by part, in order; memory does not grow with it."""
+    """`cdc` of a video that is given part by part, in order; memory does not grow with it.
+
+    Example:
+        >>> metric, frames = Cdc(), torch.rand(9, 3, 8, 8)
+        >>> for part in frames.split(2):
+        ...     metric.update(part)
+        >>> bool(metric.compute().isclose(cdc(frames)))
+        True
+    """
 
     full_state_update = False
     recent: Tensor

@@ -1,15 +1,20 @@
 """The color difference CIEDE2000."""
 
+from __future__ import annotations
+
 import math
+from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor
+from chromaflow.metrics.base import Metric, checked
 
-from chromaflow.metrics.base import MeanOverImages, check_images
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def _adjusted_hue_and_chroma(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
     """Hue in radians and chroma of both, (2, B, H, W), with a stretched for colors near grey."""
+    import torch
+
     both = torch.stack((first, second))
     a, b = both[:, :, 1], both[:, :, 2]
     power = torch.hypot(a, b).mean(dim=0) ** 7
@@ -18,6 +23,8 @@ def _adjusted_hue_and_chroma(first: Tensor, second: Tensor) -> tuple[Tensor, Ten
 
 
 def _rotation(chroma: Tensor, hue: Tensor) -> Tensor:
+    import torch
+
     angle = math.radians(30) * torch.exp(-(((torch.rad2deg(hue) - 275) / 25) ** 2))
     power: Tensor = chroma**7
     return -2 * torch.sqrt(power / (power + 25.0**7)) * torch.sin(2 * angle)
@@ -35,8 +42,18 @@ def ciede2000(first: Tensor, second: Tensor) -> Tensor:
 
     Raises:
         ValueError: Other shapes or types.
+
+    Example:
+        One of the published pairs, table 1 of the paper:
+
+        >>> first, second = ((50.0, 2.5, 0.0), (50.0, 0.0, -2.5))
+        >>> both = (torch.tensor(color).reshape(1, 3, 1, 1) for color in (first, second))
+        >>> round(ciede2000(*both).item(), 4)
+        4.3065
     """
-    check_images(3, first, second)
+    import torch
+
+    first, second = checked(3, first, second)
     (hue, other_hue), (chroma, other_chroma) = _adjusted_hue_and_chroma(first, second)
     # A grey has no hue: it takes part in neither the difference nor the mean.
     colored = chroma * other_chroma > 0
@@ -79,12 +96,21 @@ def delta_e_2000(predicted: Tensor, true: Tensor) -> Tensor:
 
     Raises:
         ValueError: Other shapes or types.
+
+    Example:
+        >>> grey = torch.tensor([50.0, 0.0, 0.0]).reshape(1, 3, 1, 1).expand(2, 3, 4, 4)
+        >>> delta_e_2000(grey, grey)
+        tensor([0., 0.])
     """
     return ciede2000(predicted, true).mean(dim=(1, 2))
 
 
-class DeltaE2000(MeanOverImages):
-    """Mean of `delta_e_2000` over images."""
-
-    per_image = staticmethod(delta_e_2000)
-    higher_is_better = False
+DELTA_E_2000 = Metric(
+    name="delta_e_2000",
+    label="ΔE 2000",
+    unit="ΔE2000",
+    direction="lower",
+    decimals=1,
+    meaning="The color difference that an eye sees; about 1 is just visible.",
+    per_image=lambda it: delta_e_2000(it.predicted.lab, it.true.lab),
+)

@@ -1,9 +1,13 @@
 """Peak signal-to-noise ratio."""
 
-import torch
-from torch import Tensor
+from __future__ import annotations
 
-from chromaflow.metrics.base import MeanOverImages, check_images
+from typing import TYPE_CHECKING
+
+from chromaflow.metrics.base import Metric, checked
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def psnr(predicted: Tensor, true: Tensor) -> Tensor:
@@ -20,14 +24,23 @@ def psnr(predicted: Tensor, true: Tensor) -> Tensor:
 
     Raises:
         ValueError: Other shapes or types.
+
+    Example:
+        >>> true = torch.full((2, 3, 4, 4), 0.5)
+        >>> psnr(true + torch.tensor([0.0, 0.1]).reshape(2, 1, 1, 1), true)
+        tensor([100.0000,  20.0000])
     """
-    check_images(3, predicted, true)
+    predicted, true = checked(3, predicted, true)
     mean_square = (predicted - true).square().mean(dim=(1, 2, 3))
-    return -10 * torch.log10(mean_square.clamp(min=1e-10))
+    return -10 * mean_square.clamp(min=1e-10).log10()
 
 
-class Psnr(MeanOverImages):
-    """Mean of `psnr` over images."""
-
-    per_image = staticmethod(psnr)
-    higher_is_better = True
+PSNR = Metric(
+    name="psnr",
+    label="PSNR",
+    unit="dB of PSNR",
+    direction="higher",
+    decimals=2,
+    meaning="Likeness pixel by pixel, in decibels; rewards timid colors.",
+    per_image=lambda it: psnr(it.predicted.rgb, it.true.rgb),
+)

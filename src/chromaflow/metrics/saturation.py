@@ -1,9 +1,13 @@
 """Saturation difference, Hwang and Zhou 2016."""
 
-import torch
-from torch import Tensor
+from __future__ import annotations
 
-from chromaflow.metrics.base import MeanOverImages, check_images
+from typing import TYPE_CHECKING
+
+from chromaflow.metrics.base import Metric, checked
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def saturation(rgb: Tensor) -> Tensor:
@@ -17,8 +21,15 @@ def saturation(rgb: Tensor) -> Tensor:
 
     Raises:
         ValueError: Another shape or type.
+
+    Example:
+        >>> pixels = torch.tensor([[1.0, 0.5, 0.0], [0.5, 0.5, 0.0], [0.5, 0.5, 0.0]])
+        >>> saturation(pixels.reshape(1, 3, 1, 3))  # a light red, grey, black
+        tensor([[[0.5000, 0.0000, 0.0000]]])
     """
-    check_images(3, rgb)
+    import torch
+
+    (rgb,) = checked(3, rgb)
     low, high = rgb.aminmax(dim=1)
     return torch.where(high > 0, (high - low) / high.clamp(min=1e-8), 0)
 
@@ -37,15 +48,27 @@ def saturation_difference(predicted: Tensor, true: Tensor) -> Tensor:
 
     Raises:
         ValueError: Other shapes or types.
+
+    Example:
+        >>> red = torch.tensor([1.0, 0.5, 0.5]).reshape(1, 3, 1, 1)
+        >>> grey = torch.full((1, 3, 1, 1), 0.5)
+        >>> saturation_difference(grey, red)  # none of it is left
+        tensor([1.])
     """
-    check_images(3, predicted, true)
+    import torch
+
+    predicted, true = checked(3, predicted, true)
     got = saturation(predicted).mean(dim=(1, 2))
     wanted = saturation(true).mean(dim=(1, 2))
     return (got - wanted).abs() / torch.where(wanted > 0, wanted, 1)
 
 
-class SaturationDifference(MeanOverImages):
-    """Mean of `saturation_difference` over images."""
-
-    per_image = staticmethod(saturation_difference)
-    higher_is_better = False
+SATURATION_DIFFERENCE = Metric(
+    name="saturation_difference",
+    label="Saturation difference",
+    unit="of the true saturation",
+    direction="lower",
+    decimals=2,
+    meaning="How far the sum of saturation is off, 0 at best.",
+    per_image=lambda it: saturation_difference(it.predicted.rgb, it.true.rgb),
+)

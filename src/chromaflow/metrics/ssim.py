@@ -1,9 +1,13 @@
 """Structural similarity, Wang, Bovik, Sheikh and Simoncelli 2004."""
 
-import torch
-from torch import Tensor
+from __future__ import annotations
 
-from chromaflow.metrics.base import MeanOverImages, check_images
+from typing import TYPE_CHECKING
+
+from chromaflow.metrics.base import Metric, checked
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _WINDOW, _SIGMA = 11, 1.5
 _C1, _C2 = 0.01**2, 0.03**2
@@ -11,6 +15,8 @@ _C1, _C2 = 0.01**2, 0.03**2
 
 def _window_matrix(size: int, like: Tensor) -> Tensor:
     """The Gaussian window at every place where it fits whole, (size, size − 10)."""
+    import torch
+
     offsets = torch.arange(_WINDOW, device=like.device, dtype=like.dtype) - _WINDOW // 2
     window = torch.exp(-offsets.square() / (2 * _SIGMA**2))
     column = torch.zeros(size, device=like.device, dtype=like.dtype)
@@ -35,13 +41,19 @@ def ssim(predicted: Tensor, true: Tensor) -> Tensor:
 
     Raises:
         ValueError: Other shapes or types, or a side under 11.
+
+    Example:
+        >>> ramp = torch.linspace(0, 1, 16).expand(1, 3, 16, 16)
+        >>> ssim(ramp, ramp), bool(ssim(ramp.flip(-1), ramp) < 0)
+        (tensor([1.]), True)
     """
-    check_images(3, predicted, true)
-    height, width = true.shape[-2:]
+    import torch
+
+    x, y = checked(3, predicted, true)
+    height, width = y.shape[-2:]
     if min(height, width) < _WINDOW:
         raise ValueError(f"images must have sides of at least {_WINDOW}, not {height}×{width}")
-    with torch.autocast(true.device.type, enabled=False):
-        x, y = predicted.float(), true.float()
+    with torch.autocast(y.device.type, enabled=False):
         moments = torch.stack((x, y, x * x, y * y, x * y))
         means = _window_matrix(height, x).T @ (moments @ _window_matrix(width, x))
     mean_x, mean_y, square_x, square_y, product = means
@@ -53,8 +65,12 @@ def ssim(predicted: Tensor, true: Tensor) -> Tensor:
     return similarity.mean(dim=(1, 2, 3))
 
 
-class Ssim(MeanOverImages):
-    """Mean of `ssim` over images."""
-
-    per_image = staticmethod(ssim)
-    higher_is_better = True
+SSIM = Metric(
+    name="ssim",
+    label="SSIM",
+    unit="of SSIM",
+    direction="higher",
+    decimals=3,
+    meaning="Likeness of structure, 1 at most.",
+    per_image=lambda it: ssim(it.predicted.rgb, it.true.rgb),
+)

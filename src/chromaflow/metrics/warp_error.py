@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from chromaflow.metrics.base import check_images
+from chromaflow.metrics.base import checked
 
 
 def warped(image: Tensor, flow: Tensor) -> Tensor:
@@ -17,6 +17,11 @@ def warped(image: Tensor, flow: Tensor) -> Tensor:
     Args:
         image: (B, C, H, W).
         flow: Displacement across and down, pixels, (B, 2, H, W).
+
+    Example:
+        >>> image = torch.arange(4.0).reshape(1, 1, 1, 4)
+        >>> warped(image, torch.tensor([1.0, 0.0]).reshape(1, 2, 1, 1).expand(1, 2, 1, 4))
+        tensor([[[[1., 2., 3., 3.]]]])
     """
     height, width = image.shape[2:]
     down, across = torch.meshgrid(
@@ -26,9 +31,8 @@ def warped(image: Tensor, flow: Tensor) -> Tensor:
     )
     size = torch.tensor([width, height], device=flow.device)[:, None, None]
     places = (torch.stack((across, down)) + flow + 0.5) * 2 / size - 1
-    return F.grid_sample(
-        image, places.permute(0, 2, 3, 1), padding_mode="border", align_corners=False
-    )
+    grid = places.permute(0, 2, 3, 1).to(image.dtype)
+    return F.grid_sample(image, grid, padding_mode="border", align_corners=False)
 
 
 def warp_error(frame: Tensor, other: Tensor, flow: Tensor, visible: Tensor) -> Tensor:
@@ -45,7 +49,12 @@ def warp_error(frame: Tensor, other: Tensor, flow: Tensor, visible: Tensor) -> T
 
     Raises:
         ValueError: Frames of another shape or type.
+
+    Example:
+        >>> frame, still, seen = torch.rand(1, 3, 8, 8), torch.zeros(1, 2, 8, 8), torch.ones(1)
+        >>> warp_error(frame, frame, still, seen.expand(1, 1, 8, 8)) < 1e-9
+        tensor([True])
     """
-    check_images(3, frame, other)
+    frame, other = checked(3, frame, other)
     squares = (frame - warped(other, flow)).square().sum(dim=1, keepdim=True) * visible
     return squares.flatten(1).sum(dim=1) / visible.flatten(1).sum(dim=1).clamp(min=1)

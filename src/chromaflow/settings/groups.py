@@ -1,10 +1,12 @@
 """All settings by group; the groups here and beside are the only places that know a default."""
 
 import re
-from typing import Literal
+from typing import Annotated
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
+from pydantic_core import PydanticKnownError
 
+from chromaflow.metrics.catalog import deciding
 from chromaflow.settings.data import Download, Preprocess, Quality, Source, Split
 from chromaflow.settings.fitting import check_fit
 from chromaflow.settings.group import Group
@@ -34,10 +36,18 @@ class Evaluation(Group):
     pictures: int = Field(12, ge=0, description="held-out images to show")
 
 
+def _check_deciding(name: str) -> str:
+    if name not in deciding():
+        # As of a Literal, so that the near names are offered.
+        expected = ", ".join(f"'{known}'" for known in deciding())
+        raise PydanticKnownError("literal_error", {"expected": expected})
+    return name
+
+
 class Promotion(Group):
     """When a model takes the champion's place."""
 
-    metric: Literal["auc_rebalanced", "auc", "psnr", "delta_e_2000"] = Field(
+    metric: Annotated[str, AfterValidator(_check_deciding)] = Field(
         "auc_rebalanced", description="decides, by a paired bootstrap over the held-out images"
     )
     confidence: float = Field(

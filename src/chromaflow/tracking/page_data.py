@@ -9,11 +9,14 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from PIL import Image
 
 from chromaflow.errors import ModelError, UserError
+from chromaflow.evaluation.baselines import MEAN_COLOR, SYSTEMS
+from chromaflow.metrics.base import Metric
+from chromaflow.metrics.catalog import METRICS
 from chromaflow.project import Project
 from chromaflow.settings import Settings
 from chromaflow.tracking import ledger, lineage
@@ -22,53 +25,6 @@ from chromaflow.tracking.glance import Version, champion, version_of
 from chromaflow.tracking.registry import read_metrics
 
 FEW_PHOTOGRAPHS = 200
-
-
-class Metric(NamedTuple):
-    """How a metric is shown.
-
-    Args:
-        label: Its name.
-        better: "higher", "lower", or "" where neither is.
-        decimals: After the point.
-        meaning: In plain words.
-    """
-
-    label: str
-    better: str
-    decimals: int
-    meaning: str
-
-
-METRICS = {
-    "auc_rebalanced": Metric(
-        "AuC, rebalanced",
-        "higher",
-        1,
-        "How many pixels come close to their true color, at every tolerance from 0 to 150, in "
-        "percent; rare colors count as much as common ones.",
-    ),
-    "auc": Metric("AuC", "higher", 1, "The same with every pixel counting alike: rewards grey."),
-    "delta_e_2000": Metric(
-        "ΔE 2000", "lower", 1, "The color difference that an eye sees; about 1 is just visible."
-    ),
-    "psnr": Metric(
-        "PSNR", "higher", 1, "Likeness pixel by pixel, in decibels; rewards timid colors."
-    ),
-    "ssim": Metric("SSIM", "higher", 3, "Likeness of structure, 1 at most."),
-    "saturation_difference": Metric(
-        "Saturation difference", "lower", 2, "How far the sum of saturation is off, 0 at best."
-    ),
-    "colorfulness": Metric(
-        "Colorfulness", "", 1, "How vivid, 0 to 255 (absolute differences): truth's is the goal."
-    ),
-    "colorfulness_difference": Metric(
-        "Δ colorfulness", "lower", 1, "Distance of the mean colorfulness from truth's."
-    ),
-    "colorfulness_hasler": Metric(
-        "Colorfulness, 2003", "", 1, "By the formula of Hasler and Süsstrunk, signed differences."
-    ),
-}
 
 
 @dataclass(frozen=True)
@@ -80,19 +36,17 @@ class Row:
     best: frozenset[str]
 
 
-SYSTEMS = {"model": "model", "mean_color": "mean color", "grey": "grey", "truth": "truth"}
-
-
 def metric_rows(metrics: Mapping[str, Any], first: str) -> list[Row]:
-    """The metrics of `metrics.json`, the one that decides first; unknown ones at the end."""
-    names = [first, *METRICS, *sorted(metrics["model"])]
+    """The metrics of `metrics.json` in the order of the catalog, the one that decides first."""
     rows = []
-    for name in dict.fromkeys(name for name in names if name in metrics["model"]):
-        metric = METRICS.get(name, Metric(name, "", 3, ""))
+    for name in dict.fromkeys((first, *METRICS)):
+        if name not in metrics["model"]:
+            continue
+        metric = METRICS[name]
         values = {s: metrics[s][name] for s in SYSTEMS if name in metrics.get(s, {})}
         cells = {s: f"{value:.{metric.decimals}f}" for s, value in values.items()}
         rivals = [value for system, value in values.items() if system != "truth"]
-        target = {"higher": max, "lower": min}.get(metric.better)
+        target = {"higher": max, "lower": min}.get(metric.direction)
         best = target(rivals) if target else None
         rows.append(Row(metric, cells, frozenset(s for s, v in values.items() if v == best)))
     return rows
@@ -139,7 +93,7 @@ def pictures(
                 origin=str(row.get("url") or ""),
                 license=str(row.get("license") or ""),
                 score=scores.get((image, "model"), ""),
-                rival=scores.get((image, "mean_color"), ""),
+                rival=scores.get((image, MEAN_COLOR.name), ""),
             )
         )
     return found

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from chromaflow import files
 from chromaflow.errors import ModelError
+from chromaflow.evaluation.baselines import BASELINES
+from chromaflow.metrics.catalog import METRICS
 from chromaflow.project import Project
 from chromaflow.settings import Settings
 from chromaflow.tracking import ledger
@@ -21,13 +23,6 @@ if TYPE_CHECKING:
     from chromaflow.evaluation.bootstrap import Gain
     from chromaflow.evaluation.evaluate import Measurements
 
-BASELINES = {"grey": "grey", "mean_color": "the mean color"}
-_UNITS = {
-    "auc_rebalanced": "points of rebalanced AuC",
-    "auc": "points of AuC",
-    "psnr": "dB of PSNR",
-    "delta_e_2000": "ΔE2000",
-}
 _EVALUATE = "dvc repro evaluate"
 
 
@@ -209,9 +204,11 @@ def _reason(
     settings: Settings, candidate: Version, reigning: Version | None, gains: Mapping[str, "Gain"]
 ) -> str:
     confidence, metric = settings.promotion.confidence, settings.promotion.metric
-    names = {"champion": f"champion version {reigning.version}"} if reigning else BASELINES
+    names = {name: one.noun for name, one in BASELINES.items()}
+    if reigning:
+        names = {"champion": f"champion version {reigning.version}"}
     parts = [
-        f"{names[rival]} by {gain.mean:+.3g} {_UNITS[metric]} "
+        f"{names[rival]} by {gain.mean:+.3g} {METRICS[metric].unit} "
         f"(above zero in {gain.share:.1%} of {gain.resamples} resamples of {gain.images} images)"
         for rival, gain in gains.items()
     ]

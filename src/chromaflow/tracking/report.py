@@ -8,11 +8,11 @@ from rich.console import Console
 from rich.table import Table
 
 from chromaflow import files
+from chromaflow.evaluation.baselines import BASELINES, SYSTEMS
 from chromaflow.project import Project
 from chromaflow.settings import Settings
 from chromaflow.tracking.curves import TITLES, draw, read_curves
 from chromaflow.tracking.page_data import (
-    SYSTEMS,
     Standing,
     gather,
     metric_rows,
@@ -65,6 +65,7 @@ def write_report(project: Project, settings: Settings) -> Path:
     mood, headline = verdict(facts["standing"])
     page = environment.get_template(_TEMPLATE).render(
         **facts,
+        baselines=BASELINES.values(),
         mood=mood,
         headline=headline,
         curves=[(TITLES[name], draw(TITLES[name], points)) for name, points in curves.items()],

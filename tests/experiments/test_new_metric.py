@@ -1,0 +1,96 @@
+"""The metric of the documents, added to the catalog: whatever shows or decides has it."""
+
+import csv
+import re
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from chromaflow.evaluation.baselines import BASELINES, SYSTEMS
+from chromaflow.evaluation.step import evaluate
+from chromaflow.experiments.compare import Row
+from chromaflow.experiments.compared import table
+from chromaflow.experiments.costs import Costs
+from chromaflow.metrics.base import Metric
+from chromaflow.metrics.catalog import METRICS
+from chromaflow.models import build_model
+from chromaflow.models.folder import save_model
+from chromaflow.project import Project
+from chromaflow.settings import Promotion, Settings
+from chromaflow.tracking import registry, report
+from chromaflow.tracking.promotion import promote
+from tests.experiments.conftest import tiny
+
+DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "results.md"
+
+
+@pytest.fixture
+def metric(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Metric:
+    """The documented metric, in the catalog."""
+    (text,) = re.findall(r"```python\n(.*?)```", DOCUMENT.read_text(), flags=re.DOTALL)
+    path = tmp_path / "blueness.py"
+    path.write_text(text)
+    spec = spec_from_file_location("chromaflow.metrics.blueness", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    found: Metric = module.BLUENESS
+    monkeypatch.setitem(METRICS, found.name, found)
+    return found
+
+
+@pytest.fixture
+def judged(project: Project, metric: Metric) -> tuple[Project, Settings]:
+    """A checkout with a candidate that the metric decides upon."""
+    promotion = Promotion(metric=metric.name, resamples=500)
+    settings = tiny().model_copy(update={"promotion": promotion})
+    torch.manual_seed(0)
+    save_model(build_model(settings.model, rebalance=0.5), project.candidate)
+    return project, settings
+
+
+def test_a_new_metric_is_measured_shown_and_decides(
+    judged: tuple[Project, Settings], metric: Metric, capsys: pytest.CaptureFixture[str]
+) -> None:
+    project, settings = judged
+    result = evaluate(project, settings)
+    with (project.evaluation / "per_image.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    for system in ("model", *BASELINES):
+        own = [float(row[metric.name]) for row in rows if row["system"] == system]
+        assert len(own) == result["images"] == 8
+        assert result[system][metric.name] == pytest.approx(np.mean(own), abs=1e-4)
+    assert metric.name in result["truth"] or metric.direction != "none"
+
+    registry.register(project, settings)
+    decision = promote(project, settings)
+    assert decision["metric"] == metric.name
+    assert f" {metric.unit} (above zero in " in decision["reason"]
+
+    report.summarize(project, settings)
+    assert metric.label in capsys.readouterr().out
+    page = report.write_report(project, settings).read_text()
+    assert f"{metric.meaning} Higher is better." in page
+    assert re.search(rf'<th scope="row">{metric.label}<br><span class="soft">decides</span>', page)
+
+
+def test_a_new_metric_is_a_column_of_the_comparison(
+    judged: tuple[Project, Settings], metric: Metric
+) -> None:
+    result = evaluate(*judged)
+    costs = Costs(parameters=1, gigaflops=1.0, milliseconds=1.0, megabytes=1.0)
+    measured = {name: result[name] for name in SYSTEMS}
+    heading, *body = table([Row("one", 10, 80, 1.0, measured, costs, "", "", "")])
+    column = heading.index(metric.label)
+    assert {line[0]: line[column] for line in body} == {
+        "one": f"{result['model'][metric.name]:.{metric.decimals}f}",
+        **{
+            baseline.label: f"{result[name][metric.name]:.{metric.decimals}f}"
+            for name, baseline in BASELINES.items()
+        },
+        "truth": "",
+    }
