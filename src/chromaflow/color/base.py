@@ -17,6 +17,12 @@ class Codebook(nn.Module, ABC):
     Attributes:
         name: By which recipes and model folders know it.
         channels: How many channels the network has to give.
+
+    Example:
+        >>> from chromaflow.color.codebook import build_codebook
+        >>> codebook, ab = build_codebook("regression"), torch.full((1, 2, 4, 4), 20.0)
+        >>> codebook.channels, codebook.decode(codebook.truth(ab))[0, :, 0, 0].round()
+        (2, tensor([20., 20.]))
     """
 
     name = ""

@@ -23,6 +23,12 @@ class SoftBins(NamedTuple):
         indices: Channels of the bins, int64 (B, K, h, w), the nearest first.
         shares: Float32 (B, K, h, w), which sum to 1 over K.
         weights: What each pixel counts in the loss, float32 (B, h, w).
+
+    Example:
+        >>> from chromaflow.color.grid import Grid313
+        >>> (target,) = Grid313(neighbors=5).encode(torch.zeros(2, 2, 8, 8))
+        >>> target.indices.shape, target.weights.shape
+        (torch.Size([2, 5, 8, 8]), torch.Size([2, 8, 8]))
     """
 
     indices: Tensor
@@ -37,6 +43,11 @@ class BinTable(NamedTuple):
         bins: How many.
         indices: int64 (65536, K), within the group, the nearest first.
         shares: float32 (65536, K).
+
+    Example:
+        >>> red_or_green = hard_table((all_colors()[:, 0] < 0).long(), bins=2)
+        >>> red_or_green.indices.shape, red_or_green.indices[0].item()  # a = −128 is green
+        (torch.Size([65536, 1]), 1)
     """
 
     bins: int
@@ -45,7 +56,13 @@ class BinTable(NamedTuple):
 
 
 def all_colors() -> Tensor:
-    """Every integer color in the order of the tables, float32 (65536, 2)."""
+    """Every integer color in the order of the tables, float32 (65536, 2).
+
+    Example:
+        >>> colors = all_colors()
+        >>> colors[0].tolist(), colors[(20 + 128) * 256 - 30 + 128].tolist()
+        ([-128.0, -128.0], [20.0, -30.0])
+    """
     axis = torch.arange(-128, 128, dtype=torch.float32)
     return torch.cartesian_prod(axis, axis)
 
@@ -58,6 +75,12 @@ def check_histogram(histogram: npt.NDArray[np.integer[Any]]) -> Tensor:
 
     Raises:
         ModelError: Another shape, a negative count, or no pixel at all.
+
+    Example:
+        >>> counts = np.zeros((256, 256), int)
+        >>> counts[128 + 20, 128 - 30] = 7  # pixels of ab (20, −30)
+        >>> check_histogram(counts).argmax().item() == (20 + 128) * 256 - 30 + 128
+        True
     """
     usable = isinstance(histogram, np.ndarray) and histogram.shape == (256, 256)
     if not usable or histogram.min() < 0 or not 0 < histogram.sum() < math.inf:
@@ -82,6 +105,11 @@ def smoothed_prior(histogram: npt.NDArray[np.integer[Any]], table: BinTable) -> 
 
     Raises:
         ModelError: A histogram that is none.
+
+    Example:
+        >>> green = hard_table((all_colors()[:, 0] < 0).long(), bins=2)
+        >>> smoothed_prior(np.ones((256, 256), int), green)  # as many pixels of each color
+        tensor([0.5000, 0.5000])
     """
     counts = check_histogram(histogram)
     prior = torch.zeros(table.bins, dtype=torch.float64)
@@ -102,6 +130,11 @@ def rebalancing_weights(prior: Tensor, rebalance: float) -> Tensor:
 
     Returns:
         float32 (Q,).
+
+    Example:
+        >>> prior = torch.tensor([0.75, 0.25])
+        >>> rebalancing_weights(prior, 0.0), rebalancing_weights(prior, 1.0)
+        (tensor([0.6667, 2.0000]), tensor([1., 1.]))
     """
     mixed = (1 - rebalance) * prior.double() + rebalance / len(prior)
     weights = 1 / mixed.clamp(min=float(mixed[mixed > 0].min()))
@@ -113,6 +146,11 @@ def check_numbers(codebook: str, **numbers: float) -> None:
 
     Raises:
         ModelError: One is not; by name.
+
+    Example:
+        >>> check_numbers("grid313", sigma=5.0, rebalance=math.nan)
+        Traceback (most recent call last):
+        chromaflow.errors.ModelError: codebook grid313: rebalance = nan is no number
     """
     for name, value in numbers.items():
         if (
@@ -128,6 +166,11 @@ def check_positive(codebook: str, **numbers: float) -> None:
 
     Raises:
         ModelError: One is not; by name.
+
+    Example:
+        >>> check_positive("grid313", sigma=5.0, temperature=0.0)
+        Traceback (most recent call last):
+        chromaflow.errors.ModelError: codebook grid313: temperature = 0.0 is not above 0
     """
     check_numbers(codebook, **numbers)
     for name, number in numbers.items():
@@ -140,6 +183,11 @@ def check_count(codebook: str, low: int, high: int, **counts: int) -> None:
 
     Raises:
         ModelError: One is not in low..high; by name.
+
+    Example:
+        >>> check_count("som", 2, 1024, neurons=1)
+        Traceback (most recent call last):
+        chromaflow.errors.ModelError: codebook som: neurons = 1 is not in 2..1024
     """
     for name, count in counts.items():
         if isinstance(count, bool) or not isinstance(count, int) or not low <= count <= high:
@@ -152,6 +200,11 @@ def hard_table(nearest: Tensor, bins: int) -> BinTable:
     Args:
         nearest: That bin, int64 (65536,).
         bins: How many there are.
+
+    Example:
+        >>> table = hard_table(torch.zeros(65536, dtype=torch.int64), bins=3)
+        >>> table.bins, table.shares.shape, table.shares.unique().item()
+        (3, torch.Size([65536, 1]), 1.0)
     """
     return BinTable(bins, nearest[:, None], torch.ones(COLORS, 1))
 
@@ -166,6 +219,11 @@ def annealed_mean(logits: Tensor, centers: Tensor, temperature: float) -> Tensor
 
     Returns:
         float32 (B, C, h, w), under autocast, too.
+
+    Example:
+        >>> logits, centers = torch.tensor([0.75, 0.25]).log(), torch.tensor([[0.0], [40.0]])
+        >>> annealed_mean(logits.reshape(1, 2, 1, 1), centers, temperature=1.0).item()
+        10.0
     """
     with torch.autocast(logits.device.type, enabled=False):
         shares = torch.softmax(logits.float() / temperature, dim=1)
@@ -191,6 +249,12 @@ class BinnedCodebook(Codebook):
 
     Raises:
         ModelError: λ out of its range, or a histogram that is none.
+
+    Example:
+        >>> from chromaflow.color.channel50 import Channel50
+        >>> codebook = Channel50()
+        >>> codebook.groups, [part.shape[1] for part in codebook.split(torch.zeros(1, 100, 2, 2))]
+        ((50, 50), [50, 50])
     """
 
     name = ""

@@ -47,6 +47,13 @@ class Channel50(BinnedCodebook):
 
     Raises:
         ModelError: A setting out of its range, or a histogram that is none.
+
+    Example:
+        >>> codebook, ab = Channel50(), torch.tensor([20.0, -31.0]).reshape(1, 2, 1, 1)
+        >>> [target.indices.item() for target in codebook.encode(ab)]  # each 4.4 wide; 0 is in 25
+        [30, 68]
+        >>> codebook.decode(codebook.truth(ab)).flatten()
+        tensor([ 22.0000, -30.8000])
     """
 
     name = "channel50"

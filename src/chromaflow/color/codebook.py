@@ -34,6 +34,10 @@ def codebook_settings(name: str) -> set[str]:
 
     Args:
         name: A key of `CODEBOOKS`.
+
+    Example:
+        >>> sorted(codebook_settings("regression"))
+        ['ab_range', 'bounded']
     """
     return set(inspect.signature(CODEBOOKS[name]).parameters) - {"histogram"}
 
@@ -51,6 +55,11 @@ def build_codebook(
 
     Raises:
         ModelError: An unknown name or setting, or a setting or histogram that cannot be.
+
+    Example:
+        >>> codebook = build_codebook("grid313", temperature=0.5)
+        >>> codebook.decode(torch.zeros(2, codebook.channels, 8, 8)).shape
+        torch.Size([2, 2, 8, 8])
     """
     if name not in CODEBOOKS:
         raise ModelError(

@@ -42,6 +42,12 @@ def soft_table(bins: Colors, neighbors: int, sigma: float) -> BinTable:
         bins: Their centres.
         neighbors: How many of them.
         sigma: Of the Gaussian over them, CIE units.
+
+    Example:
+        >>> table = soft_table(((0, 0), (10, 0), (20, 0)), neighbors=2, sigma=5.0)
+        >>> color = (5 + 128) * 256 + 0 + 128  # ab (5, 0), halfway between the first two
+        >>> table.indices[color].tolist(), table.shares[color].tolist()
+        ([0, 1], [0.5, 0.5])
     """
     centers = torch.tensor(bins, dtype=torch.int32)
     axis = torch.arange(-128, 128, dtype=torch.int32)
@@ -77,6 +83,12 @@ class Grid(BinnedCodebook):
 
     Raises:
         ModelError: A setting out of its range, or a histogram that is none.
+
+    Example:
+        >>> codebook, ab = Grid313(neighbors=1), torch.tensor([22.0, -31.0]).reshape(1, 2, 1, 1)
+        >>> (target,) = codebook.encode(ab)
+        >>> codebook.centers[target.indices.item()]
+        tensor([ 20., -30.])
     """
 
     bins: Colors = ()
@@ -122,14 +134,26 @@ class Grid(BinnedCodebook):
 
 
 class Grid313(Grid):
-    """The 313 bins of Zhang, Isola and Efros, "Colorful Image Colorization", ECCV 2016."""
+    """The 313 bins of Zhang, Isola and Efros, "Colorful Image Colorization", ECCV 2016.
+
+    Example:
+        >>> codebook = Grid313()
+        >>> codebook.decode(torch.zeros(1, 313, 4, 4)).shape
+        torch.Size([1, 2, 4, 4])
+    """
 
     name = "grid313"
     bins = BINS
 
 
 class Grid529(Grid):
-    """All 529 bins of the plane: Zhang et al., "Real-Time User-Guided Colorization", 2017."""
+    """All 529 bins of the plane: Zhang et al., "Real-Time User-Guided Colorization", 2017.
+
+    Example:
+        >>> codebook = Grid529()
+        >>> codebook.channels, codebook.centers.aminmax(dim=0).max
+        (529, tensor([110., 110.]))
+    """
 
     name = "grid529"
     bins = ALL_BINS

@@ -58,6 +58,12 @@ class HueChroma(BinnedCodebook):
 
     Raises:
         ModelError: A setting that cannot be, or a histogram that is none.
+
+    Example:
+        >>> ab = torch.tensor([30.0, 40.0]).reshape(1, 2, 1, 1)  # hue 53.1°, chroma 50
+        >>> hue, chroma = HueChroma().encode(ab)
+        >>> hue.indices.item(), chroma.indices.item() - 32  # of 11.25° and of 4.19 units
+        (4, 11)
     """
 
     name = "hue_chroma"

@@ -64,6 +64,11 @@ def rgb_to_lab(rgb: Tensor) -> Tensor:
     Raises:
         ValueError: The third dimension from the end is not 3.
         TypeError: The values are integers.
+
+    Example:
+        >>> red = torch.tensor([1.0, 0.0, 0.0]).reshape(3, 1, 1)
+        >>> rgb_to_lab(red).flatten().round(decimals=1)
+        tensor([53.2000, 80.1000, 67.2000])
     """
     xyz = _mix(_XYZ_FROM_RGB, tuple(_linear_from_srgb(c) for c in _channels(rgb, "rgb")))
     x, y, z = (_lab_curve(value / white) for value, white in zip(xyz, _WHITE, strict=True))
@@ -82,6 +87,11 @@ def lab_to_rgb(lab: Tensor) -> Tensor:
     Raises:
         ValueError: The third dimension from the end is not 3.
         TypeError: The values are integers.
+
+    Example:
+        >>> lab = torch.tensor([50.0, 128.0, 0.0]).reshape(3, 1, 1)  # redder than screens can show
+        >>> lab_to_rgb(lab).flatten().round(decimals=2)
+        tensor([1.0000, 0.0000, 0.4900])
     """
     lightness, a, b = _channels(lab, "lab")
     y = (lightness + 16) / 116
@@ -100,5 +110,9 @@ def join(lightness: Tensor, ab: Tensor) -> Tensor:
 
     Returns:
         Lab, (…, 3, H, W).
+
+    Example:
+        >>> join(torch.full((2, 1, 4, 5), 50.0), torch.zeros(2, 2, 4, 5)).shape
+        torch.Size([2, 3, 4, 5])
     """
     return torch.cat((lightness, ab), dim=-3)

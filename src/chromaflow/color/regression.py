@@ -27,6 +27,13 @@ class Regression(Codebook):
 
     Raises:
         ModelError: A setting that cannot be.
+
+    Example:
+        >>> output = torch.tensor([0.5, -9.0]).reshape(1, 2, 1, 1)
+        >>> Regression().decode(output).flatten()
+        tensor([  59.1510, -128.0000])
+        >>> Regression(bounded=False).decode(output).flatten()
+        tensor([   64., -1152.])
     """
 
     name = "regression"

@@ -28,7 +28,12 @@ _AT_ONCE = 2**20
 
 
 def places(neurons: int) -> npt.NDArray[np.int64]:
-    """Row and column of each neuron on the most square grid, (neurons, 2); 7 make a chain."""
+    """Row and column of each neuron on the most square grid, (neurons, 2); 7 make a chain.
+
+    Example:
+        >>> places(4).tolist()
+        [[0, 0], [0, 1], [1, 0], [1, 1]]
+    """
     rows = max(n for n in range(1, math.isqrt(neurons) + 1) if neurons % n == 0)
     return np.stack(np.divmod(np.arange(neurons), neurons // rows), axis=1)
 
@@ -39,6 +44,10 @@ def nearest(colors: _Array, centers: _Array) -> npt.NDArray[np.int64]:
     Args:
         colors: (n, 2).
         centers: (neurons, 2).
+
+    Example:
+        >>> nearest(np.array([[20.0, 9.0], [-50.0, 0.0]]), np.array([[0.0, 0.0], [30.0, 10.0]]))
+        array([1, 0])
     """
     parts = np.array_split(colors, math.ceil(len(colors) * len(centers) / _AT_ONCE))
     return np.concatenate(
@@ -79,6 +88,12 @@ def learn_map(histogram: npt.NDArray[np.integer[Any]], neurons: int) -> _Array:
 
     Raises:
         ModelError: A histogram that is none, or has fewer colors than there are neurons.
+
+    Example:
+        >>> counts = np.zeros((256, 256), int)
+        >>> counts[128 - 40, 128], counts[128 + 60, 128] = 9, 1  # two colors, (−40, 0) and (60, 0)
+        >>> learn_map(counts, neurons=2)[:, 0].round().tolist()
+        [-40.0, 60.0]
     """
     counts = check_histogram(histogram).numpy()
     colors = all_colors().double().numpy()[counts > 0]
@@ -134,6 +149,12 @@ class SelfOrganizingMap(BinnedCodebook):
     Raises:
         ModelError: A setting out of its range, or a histogram that is none or has fewer colors
             than there are neurons.
+
+    Example:
+        >>> codebook = SelfOrganizingMap(neurons=9)
+        >>> (target,) = codebook.encode(torch.full((1, 2, 4, 4), 20.0))
+        >>> codebook.centers.shape, target.indices.shape
+        (torch.Size([9, 2]), torch.Size([1, 1, 4, 4]))
     """
 
     name = "som"

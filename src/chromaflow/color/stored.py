@@ -19,6 +19,11 @@ def decode_stored(pixels: Tensor) -> tuple[Tensor, Tensor]:
 
     Raises:
         ValueError: Another type or shape.
+
+    Example:
+        >>> pixels = torch.tensor([255, 148, 98], dtype=torch.uint8).reshape(1, 1, 1, 3)
+        >>> [part.flatten().tolist() for part in decode_stored(pixels)]
+        [[100.0], [20.0, -30.0]]
     """
     if pixels.dtype != torch.uint8 or pixels.ndim != 4 or pixels.shape[-1] != 3:
         raise ValueError(
@@ -41,6 +46,10 @@ def encode_stored(lab: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.uint8]:
 
     Raises:
         ValueError: The last dimension is not 3.
+
+    Example:
+        >>> encode_stored(np.array([[[100.0, 20.4, -300.0]]])).tolist()
+        [[[255, 148, 0]]]
     """
     if lab.shape[-1] != 3:
         raise ValueError(f"lab must be (…, H, W, 3), not {lab.shape}")
@@ -57,6 +66,11 @@ def ab_histogram(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
 
     Returns:
         int64, (256, 256): the number of pixels at [a + 128, b + 128].
+
+    Example:
+        >>> pixels = np.array([[255, 148, 98]] * 5, np.uint8)
+        >>> ab_histogram(pixels)[148, 98]
+        np.int64(5)
     """
     flat = pixels.reshape(-1, 3)
     index = flat[:, 1].astype(np.intp) * 256 + flat[:, 2]
