@@ -1,47 +1,102 @@
+import itertools
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
 import pytest
 import torch
+from torch import nn
 
 from chromaflow.errors import UserError
-from chromaflow.experiments.costs import SIDE, count_flops, measure_costs
-from chromaflow.models import build_model
+from chromaflow.experiments import costs as module
+from chromaflow.experiments.costs import SIDE, Costs, count_flops, measure_costs, measure_here
+from chromaflow.models import Colorizer, build_model
 from chromaflow.models.folder import save_model
 from chromaflow.settings import Model
 
-WIDTH = 0.05
-DDCOLOR = {"network": "ddcolor", "codebook": "regression", "backbone": "tf_efficientnet_lite0"}
+# Of one of the two planes of the network below: side of the kernel, channels in and out.
+CONVOLUTIONS = ((11, 1, 8), (4, 8, 8), (4, 8, 8), (3, 8, 8), (1, 8, 1))
+PARAMETERS = 2 * sum(kernel**2 * taken * given + given for kernel, taken, given in CONVOLUTIONS)
 
 
-def build(**values):
-    torch.manual_seed(0)
-    return build_model(Model(weights="none", **values), rebalance=0.5).eval()
-
-
-def test_operations_are_those_of_its_convolutions():
-    model = build(network="vcnn", codebook="regression", width=0.125)
-    # Of two planes of 8 channels: kernels of 11×11, 4×4, 4×4, 3×3 and 1×1; a padded picture.
-    expected, side, channels = 0, SIDE + 18, 1
-    for kernel, outputs in ((11, 8), (4, 8), (4, 8), (3, 8), (1, 1)):
+def operations() -> int:
+    """Of the network below on a picture of SIDE×SIDE: a multiplication and an addition a weight."""
+    side, counted = SIDE + 18, 0
+    for kernel, taken, given in CONVOLUTIONS:
         side -= kernel - 1
-        expected += 2 * 2 * channels * outputs * kernel**2 * side**2
-        channels = outputs
+        counted += 2 * kernel**2 * taken * given * side**2
     assert side == SIDE
-    assert count_flops(model) == expected
+    return 2 * counted
 
 
-def test_what_learns_by_itself_is_counted_and_goes_on_learning():
-    model = build(**DDCOLOR, width=WIDTH, depth=0.1)
-    assert count_flops(model) > 1e8
-    assert all(parameter.requires_grad for parameter in model.network.color_decoder.parameters())
+@pytest.fixture
+def small() -> Colorizer:
+    torch.manual_seed(0)
+    settings = Model(network="vcnn", codebook="regression", width=0.125, weights="none")
+    return build_model(settings, rebalance=0.5).eval()
 
 
-def test_a_process_of_its_own_tells_the_costs(tmp_path):
-    model = build(network="vcnn", codebook="regression", width=0.125)
-    save_model(model, tmp_path / "model")
-    costs = measure_costs(tmp_path / "model", threads=1)
-    assert costs.parameters == sum(p.numel() for p in model.network.parameters())
-    assert costs.gigaflops * 1e9 == pytest.approx(count_flops(model))
-    assert costs.milliseconds > 0
-    assert costs.megabytes > 0
+@pytest.fixture
+def folder(small: Colorizer, tmp_path: Path) -> Path:
+    save_model(small, tmp_path / "model")
+    return tmp_path / "model"
+
+
+def test_operations_are_those_of_its_convolutions(small: Colorizer) -> None:
+    assert count_flops(small) == operations()
+
+
+def test_operations_of_the_default_network_are_those_of_convolutions_and_decoding() -> None:
+    model = build_model(Model(width=0.0625, weights="none"), rebalance=0.5).eval()
+    found, counted = count_flops(model, 64), [0]
+
+    def count(layer: nn.Conv2d, _: object, output: torch.Tensor) -> None:
+        counted[0] += 2 * layer.weight[0].numel() * output.numel()
+
+    for layer in model.modules():
+        if isinstance(layer, nn.Conv2d):
+            layer.register_forward_hook(count)
+    with torch.no_grad():
+        model.predict_ab(torch.rand(1, 1, 64, 64))
+    assert found == counted[0] + 2 * 313 * 2 * 16**2
+
+
+class Asking(nn.Module):
+    """Gives a module what it learns by itself, as DDColor its queries."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.queries = nn.Parameter(torch.rand(3, 4))
+        self.answer = nn.Linear(4, 5)
+
+    @torch.inference_mode()
+    def predict_ab(self, lightness: torch.Tensor) -> torch.Tensor:
+        answers: torch.Tensor = self.answer(self.queries.expand(len(lightness), -1, -1))
+        return answers
+
+
+def test_what_learns_by_itself_is_counted_and_goes_on_learning() -> None:
+    model = Asking()
+    assert count_flops(model) == 2 * 3 * 4 * 5  # type: ignore[arg-type]
+    assert model.queries.requires_grad
+
+
+def test_costs_are_the_median_of_times_and_the_memory_above_that_of_the_model(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Three runs, of 3, 1 and 5 seconds.
+    clock = itertools.chain.from_iterable([(0, 3), (10, 11), (20, 25)])
+    monkeypatch.setattr(module, "time", SimpleNamespace(perf_counter=lambda: next(clock)))
+    memory = {"VmRSS": 5_000_000, "VmHWM": 12_500_000}
+    monkeypatch.setattr(module, "_memory", memory.__getitem__)
+    assert measure_here(folder, threads=torch.get_num_threads(), repeats=3) == Costs(
+        parameters=PARAMETERS, gigaflops=operations() / 1e9, milliseconds=3000, megabytes=7.5
+    )
+
+
+def test_a_process_of_its_own_tells_the_costs(folder: Path) -> None:
+    found = replace(measure_costs(folder, threads=1), milliseconds=0, megabytes=0)
+    assert found == Costs(PARAMETERS, operations() / 1e9, milliseconds=0, megabytes=0)
 
 
 def test_a_folder_that_cannot_be_measured_is_named(tmp_path):
