@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from chromaflow.errors import ModelError
+from chromaflow.evaluation.baselines import constant
 from chromaflow.evaluation.bootstrap import compare
 from chromaflow.evaluation.evaluate import Measurements, measure
-from chromaflow.evaluation.step import constant
 from chromaflow.evaluation.table import read_table, write_table
 
 
