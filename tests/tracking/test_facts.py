@@ -2,6 +2,7 @@ import pytest
 
 from chromaflow.tracking.facts import (
     CodeFacts,
+    DataCounts,
     DataFacts,
     FlowFacts,
     LockFacts,
@@ -12,6 +13,7 @@ from chromaflow.tracking.facts import (
 RUN = RunFacts(
     CodeFacts("c" * 40, "main", "true", "a.py, b.py"),
     DataFacts(raw_md5="1.dir", raw_manifest="2", validated_manifest="3", lab="4"),
+    DataCounts({"rows": 3}, {"unique": 1}, {"train": 2}, {"sample": 2}, {"CC0 é": 2}, {"train": 1}),
     seed="17",
     lock=LockFacts("7", {"models/candidate": "8.dir"}),
     records={"params.yaml": "5"},

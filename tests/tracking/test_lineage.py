@@ -32,7 +32,10 @@ def test_new_settings_do_not_make_the_code_unclean(project, git):
     (project.root / ".gitignore").write_text("*\n")
     project.params.write_text("seed: 18\n")
     assert lineage.code_facts(project).dirty == "false"
-    assert "+seed: 18" in lineage.collect(project, Settings()).texts["lineage/git/uncommitted.diff"]
+    assert (
+        "+seed: 18"
+        in lineage.collect(project, Settings(), "now").texts["lineage/git/uncommitted.diff"]
+    )
 
 
 def test_changed_and_new_files_are_named(project, git):
@@ -49,7 +52,7 @@ def test_the_diff_holds_code_and_no_secrets(project, git):
     (project.root / "code.py").write_text("print('two')\n")
     (project.root / ".env").write_text("TOKEN=hunter2\n")
     (project.root / "server-secrets.yaml").write_text("a: hunter2\n")
-    diff = lineage.collect(project, Settings()).texts["lineage/git/uncommitted.diff"]
+    diff = lineage.collect(project, Settings(), "now").texts["lineage/git/uncommitted.diff"]
     assert "+print('two')" in diff
     assert "hunter2" not in diff
     assert "first" not in diff
@@ -58,13 +61,13 @@ def test_the_diff_holds_code_and_no_secrets(project, git):
 def test_a_huge_diff_is_cut(project, git):
     commit(git, project)
     (project.root / "code.py").write_text("x = 1\n" * 400_000)
-    diff = lineage.collect(project, Settings()).texts["lineage/git/uncommitted.diff"]
+    diff = lineage.collect(project, Settings(), "now").texts["lineage/git/uncommitted.diff"]
     assert len(diff) < 1_100_000
     assert "[cut: " in diff
 
 
 def test_outside_git_it_says_so(project):
-    found = lineage.collect(project, Settings())
+    found = lineage.collect(project, Settings(), "now")
     assert found.facts.code == CodeFacts("none: no commit of git here")
     assert found.facts.code.known_commit == ""
     assert "lineage/git/uncommitted.diff" not in found.texts
@@ -75,34 +78,21 @@ def test_data_is_named_by_its_hashes(project):
     (project.raw / "manifest.parquet").write_bytes(b"rows")
     record = {"outs": [{"md5": "a" * 32 + ".dir", "path": "data/raw"}]}
     project.raw_record.write_text(yaml.safe_dump(record))
-    found = lineage.collect(project, Settings())
+    found = lineage.collect(project, Settings(), "now")
     assert found.facts.data.raw_md5 == "a" * 32 + ".dir"
     assert found.facts.data.raw_manifest == hashlib.sha256(b"rows").hexdigest()
 
 
 def test_no_copy_looks_like_a_record_of_dvc(project):
     project.raw_record.write_text("outs: []\n")
-    names = [name.rpartition("/")[2] for name in lineage.collect(project, Settings()).texts]
+    names = [name.rpartition("/")[2] for name in lineage.collect(project, Settings(), "now").texts]
     assert {"data.dvc.txt", "params.yaml"} <= set(names)
     assert not [n for n in names if n.endswith(".dvc")]
 
 
-def test_the_shards_are_named_by_what_their_indices_say(project):
-    assert lineage.data_facts(project).lab == ""
-    chunk, index = project.lab / "train" / "a.bin", project.lab / "train" / "index.json"
-    index.parent.mkdir(parents=True)
-    index.write_text('{"chunks": [{"filename": "a.bin", "sha256": "1"}]}')
-    chunk.write_bytes(b"shard")
-    before = lineage.data_facts(project).lab
-    chunk.unlink()
-    assert lineage.data_facts(project).lab == before, "a node that streams them has no shards"
-    index.write_text('{"chunks": [{"filename": "a.bin", "sha256": "2"}]}')
-    assert lineage.data_facts(project).lab != before
-
-
 def test_a_training_records_no_lock_for_its_own_entry_is_not_written_yet(project):
     (project.root / "dvc.lock").write_text("stages: {}\n")
-    found = lineage.collect(project, Settings())
+    found = lineage.collect(project, Settings(), "now")
     assert found.facts.lock == LockFacts()
     assert not [name for name in found.texts if "dvc.lock" in name]
 
@@ -137,7 +127,7 @@ def test_a_lock_about_other_weights_or_a_broken_one_is_not_taken(project, write_
 
 
 def test_environment_and_machine(project):
-    found = lineage.collect(project, Settings())
+    found = lineage.collect(project, Settings(), "now")
     assert "\nnumpy==" in found.texts["lineage/environment/packages.txt"]
     assert lineage.machine(Settings())["threads"] == 2
 

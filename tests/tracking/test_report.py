@@ -1,5 +1,7 @@
 import csv
+import hashlib
 import re
+import shutil
 from html.parser import HTMLParser
 from xml.etree import ElementTree
 
@@ -8,12 +10,43 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from chromaflow import files
+from chromaflow import dvc, files
 from chromaflow.errors import ModelError
 from chromaflow.settings import Settings
 from chromaflow.tracking import page_data, promotion, registry, report
 from chromaflow.tracking.client import connect
 from chromaflow.tracking.curves import draw, read_curves
+from chromaflow.tracking.data_facts import data_facts
+from chromaflow.tracking.glance import version_of
+
+RAW = {"path": "data/raw", "md5": "1" * 32 + ".dir"}
+
+
+def write_data(project, source="folder", number=1):
+    """Write data as the steps leave them; gives their digests."""
+    table = {
+        "id": ["image3", "image9"],
+        "source": [source, source],
+        "url": ["file:one.jpg#0,0,64", "file:two.jpg"],
+        "label": ["<b>bold</b>", "two"],
+        "license": ["CC0 & others", f"CC0 {number}"],
+        "split": ["test", "train"],
+    }
+    project.validated.mkdir(parents=True, exist_ok=True)
+    pq.write_table(pa.table(table), project.validated / "manifest.parquet")
+    validation = {
+        "rows": 11 + number,
+        "accepted": 8 + number,
+        "quarantined": 3,
+        "reasons": {"min_chroma": 3, "unique": number},
+        "splits": {"train": 4 + number, "validation": 2, "test": 2},
+    }
+    files.write_json(project.validated / "validation.json", validation)
+    files.write_text(project.raw / "manifest.parquet", f"rows {number}")
+    record = {"outs": [{"md5": f"{number}" * 32 + ".dir", "path": "data/raw"}]}
+    files.write_text(project.raw_record, yaml.safe_dump(record))
+    files.write_text(project.lab / "train" / "index.json", f"shards {number}")
+    return data_facts(project)
 
 
 @pytest.fixture
@@ -21,29 +54,14 @@ def judged(project, settings, write_candidate, write_evaluation, light_package):
     """A candidate with its evaluation, pictures, data and curves, as the steps leave them."""
     digest = write_candidate()
     write_evaluation(digest)
-    table = {
-        "id": ["image3", "image9"],
-        "source": ["folder", "folder"],
-        "url": ["file:one.jpg#0,0,64", "file:two.jpg"],
-        "label": ["<b>bold</b>", "two"],
-        "license": ["CC0 & others", "CC0"],
-        "split": ["test", "train"],
-    }
-    project.validated.mkdir(parents=True)
-    pq.write_table(pa.table(table), project.validated / "manifest.parquet")
-    validation = {
-        "rows": 12,
-        "accepted": 9,
-        "quarantined": 3,
-        "reasons": {"min_chroma": 3, "unique": 1},
-        "splits": {"train": 5, "validation": 2, "test": 2},
-    }
-    files.write_json(project.validated / "validation.json", validation)
-    lock = {"stages": {"train": {"outs": [{"path": "models/candidate", "md5": "5" * 32}]}}}
-    files.write_text(project.root / "dvc.lock", yaml.safe_dump(lock))
+    write_data(project)
+    outputs = [{"path": "models/candidate", "md5": dvc.folder_md5(project.candidate)}]
+    train = {"deps": [{"path": "data/lab", "md5": "5" * 32}], "outs": outputs}
+    stages = {"preprocess": {"deps": [RAW], "outs": train["deps"]}, "train": train}
+    files.write_text(project.root / "dvc.lock", yaml.safe_dump({"stages": stages}))
     curves = "step,train_loss,validation_loss\n10,3.0,\n20,2.0,2.5\n"
     files.write_text(project.training_report / "curves.csv", curves)
-    training = {"steps": 20, "images": {"train": 5}}
+    training = {"digest": digest, "steps": 20, "images": {"train": 5}}
     files.write_json(project.training_report / "summary.json", training)
     return digest
 
@@ -92,6 +110,92 @@ def test_the_page_tells_the_whole_chain(project, settings, judged):
     assert files.sha256_of(project.validated / "manifest.parquet") in text
     assert "AuC, rebalanced" in text
     assert "What to expect of so few photographs" in text
+
+
+def test_the_page_of_a_version_keeps_to_its_data_and_tells_what_differs_now(
+    project, settings, judged
+):
+    registry.register(project, settings)
+    lock = (project.root / "dvc.lock").read_bytes()
+    _, text = parse(report.write_report(project, settings))
+    assert "This page is about version 1" in text
+    assert "differs" not in text
+    before = data_facts(project)
+    now = write_data(project, source="unsplash", number=7)
+    (project.root / "dvc.lock").write_text("stages: {}\n")
+    _, text = parse(report.write_report(project, settings))
+    own = ("12 images judged", "9 accepted", "5 train", "1 unique", "2 from folder", "CC0 1")
+    for fact in (*own, *vars(before).values(), hashlib.sha256(lock).hexdigest(), "5" * 32):
+        assert fact in text
+    for fact in ("18 images judged", "15 accepted", "11 train", "7 unique", "unsplash", "CC0 7"):
+        assert fact not in text
+    assert f"Today's data/raw differs: MD5 in data.dvc {now.raw_md5}." in text
+    assert f"Today's manifest of data/raw differs: SHA-256 {now.raw_manifest}." in text
+    assert f"Today's table of accepted images differs: SHA-256 {now.validated_manifest}." in text
+    assert f"Today's data/lab differs: SHA-256 of its indices {now.lab}." in text
+
+
+def test_shards_of_another_snapshot_than_the_recorded_one_are_told(project, settings, judged):
+    write_data(project, number=2)
+    registry.register(project, settings)
+    _, text = parse(report.write_report(project, settings))
+    assert f"another snapshot than data.dvc named: MD5 {RAW['md5']}." in text
+    assert "Today's" not in text
+
+
+def test_the_terminal_keeps_to_the_data_of_the_version_too(project, settings, judged, capsys):
+    registry.register(project, settings)
+    now = write_data(project, number=7)
+    shutil.rmtree(project.lab)
+    report.summarize(project, settings)
+    out = capsys.readouterr().out
+    assert "9 images accepted (2 test, 5 train, 2 validation)" in out
+    assert f"Today's data/raw differs: MD5 in data.dvc {now.raw_md5}." in out
+    assert "Today this checkout has no data/lab." in out
+
+
+def test_the_page_of_a_candidate_without_a_version_is_about_the_checkout(project, settings, judged):
+    for number in (1, 7):
+        now = write_data(project, number=number)
+        _, text = parse(report.write_report(project, settings))
+        assert "This page is about a model without a version" in text
+        assert f"{8 + number} accepted" in text
+        assert all(digest in text for digest in vars(now).values())
+        assert dvc.folder_md5(project.candidate) in text
+        assert "differs" not in text
+
+
+def test_a_version_of_which_little_was_recorded_says_so(project, settings, judged):
+    registry.register(project, settings)
+    client = connect(project, settings)
+    facts = version_of(project, settings, judged).facts
+    for name in facts.run.to_tags():
+        client.delete_model_version_tag("chromaflow", "1", name)
+    _, text = parse(report.write_report(project, settings))
+    assert "This page is about version 1" in text
+    assert "not recorded" in text
+    assert "9 accepted" not in text
+    assert not [digest for digest in vars(data_facts(project)).values() if digest in text]
+
+
+def test_numbers_that_were_measured_again_are_said_to_be(
+    project, settings, judged, write_evaluation
+):
+    registry.register(project, settings)
+    write_evaluation(judged, gain=0.2)
+    _, text = parse(report.write_report(project, settings))
+    assert "measured again after it was registered" in text
+
+
+def test_the_curves_of_another_training_are_not_shown(project, settings, judged):
+    _, text = parse(report.write_report(project, settings))
+    assert "20 steps on 5 images" in text
+    assert "How it learned" in text
+    training = {"digest": "f" * 64, "steps": 20, "images": {"train": 5}}
+    files.write_json(project.training_report / "summary.json", training)
+    _, text = parse(report.write_report(project, settings))
+    assert "20 steps" not in text
+    assert "How it learned" not in text
 
 
 def test_the_page_leads_to_the_other_pages_that_stand(project, settings, judged):

@@ -4,7 +4,7 @@ import json
 from typing import TYPE_CHECKING
 
 from chromaflow.project import SPLITS, Project
-from chromaflow.tracking import lineage
+from chromaflow.tracking.data_facts import data_facts
 from chromaflow.tracking.facts import DataFacts
 
 if TYPE_CHECKING:
@@ -39,14 +39,14 @@ def _counts(project: Project) -> dict[str, int]:
 
 def held_out_dataset(project: Project) -> "Dataset":
     """The held-out split, by which models are judged."""
-    return _dataset(project, "test", lineage.data_facts(project))
+    return _dataset(project, "test", data_facts(project))
 
 
 def dataset_inputs(project: Project) -> "list[DatasetInput]":
     """All splits; the full SHA-256 of the manifest, which names every image, stands as a tag."""
     from mlflow.entities import DatasetInput, InputTag  # noqa: PLC0415 (seconds)
 
-    facts = lineage.data_facts(project)
+    facts = data_facts(project)
     sha256 = facts.validated_manifest
     inputs = []
     for split in SPLITS:

@@ -37,7 +37,11 @@ class _Tagged:
                 tags |= value.to_tags()
             elif value:
                 as_json = "json" in own.metadata
-                text = json.dumps(value, sort_keys=True) if as_json else value[:_LONGEST_TEXT]
+                text = (
+                    json.dumps(value, sort_keys=True, ensure_ascii=False)
+                    if as_json
+                    else value[:_LONGEST_TEXT]
+                )
                 tags[own.metadata["tag"]] = text
         return tags
 
@@ -104,6 +108,27 @@ class DataFacts(_Tagged):
 
 
 @dataclass(frozen=True)
+class DataCounts(_Tagged):
+    """How many images the data of a run hold.
+
+    Args:
+        images: `rows` that were judged, and how many of them were `accepted` and `quarantined`.
+        reasons: Rule to the images that it refused; an image may have several.
+        splits: Split to accepted images.
+        sources: Source to accepted images.
+        licenses: License to accepted images, the less common ones as "others".
+        photographs: Split to how many photographs its images were cut from.
+    """
+
+    images: Mapping[str, int] = _table("data.images")
+    reasons: Mapping[str, int] = _table("data.reasons")
+    splits: Mapping[str, int] = _table("data.splits")
+    sources: Mapping[str, int] = _table("data.sources")
+    licenses: Mapping[str, int] = _table("data.licenses")
+    photographs: Mapping[str, int] = _table("data.photographs")
+
+
+@dataclass(frozen=True)
 class LockFacts(_Tagged):
     """What DVC says of how the weights were made; known once the stage of the training has ended.
 
@@ -145,18 +170,22 @@ class RunFacts(_Tagged):
     Args:
         code: The code.
         data: The data.
+        counts: How many images they hold.
         seed: The setting.
         lock: What DVC says of how the weights were made; added when they are registered.
         records: Name to SHA-256 of the files that are kept with the run.
         flow: The flow run that started the step.
+        moment: When all this but `lock` was recorded, as "when the training began".
     """
 
     code: CodeFacts = field(default_factory=CodeFacts)
     data: DataFacts = field(default_factory=DataFacts)
+    counts: DataCounts = field(default_factory=DataCounts)
     seed: str = _text("seed")
     lock: LockFacts = field(default_factory=LockFacts)
     records: Mapping[str, str] = _table("records.sha256")
     flow: FlowFacts = field(default_factory=FlowFacts)
+    moment: str = _text("recorded")
 
 
 @dataclass(frozen=True)

@@ -12,13 +12,12 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from chromaflow import dvc, files
 from chromaflow.project import Project
 from chromaflow.settings import Settings
 from chromaflow.tracking.client import public_address
-from chromaflow.tracking.facts import CodeFacts, DataFacts, FlowFacts, LockFacts, RunFacts
+from chromaflow.tracking.data_facts import data_counts, data_facts
+from chromaflow.tracking.facts import CodeFacts, FlowFacts, LockFacts, RunFacts
 
 _DIFF_BYTES = 1 << 20
 # A record is kept for years and read by many; what usually holds passwords never enters it.
@@ -44,8 +43,14 @@ class Lineage:
     texts: Mapping[str, str] = field(default_factory=dict)
 
 
-def collect(project: Project, settings: Settings) -> Lineage:
-    """Gather what the next run is made from; what is missing is said, never an error."""
+def collect(project: Project, settings: Settings, moment: str) -> Lineage:
+    """Gather what a run is made from; what is missing is said, never an error.
+
+    Args:
+        project: The checkout.
+        settings: Of the run.
+        moment: Why now, as "when the training began".
+    """
     records = {}
     texts = {
         "environment/packages.txt": _packages(),
@@ -68,9 +73,11 @@ def collect(project: Project, settings: Settings) -> Lineage:
     facts = RunFacts(
         code_facts(project),
         data_facts(project),
+        data_counts(project),
         seed=str(settings.seed),
         records=records,
         flow=FlowFacts.from_environment(),
+        moment=moment,
     )
     return Lineage(
         facts=facts,
@@ -126,22 +133,6 @@ def _diff(project: Project) -> str:
     return _git(project, "diff", "HEAD", *options, "--", ".", *excluded, limit=_DIFF_BYTES) or ""
 
 
-def data_facts(project: Project) -> DataFacts:
-    """The data that are in the checkout now."""
-    return DataFacts(
-        raw_md5=dvc.snapshot_digest(project),
-        raw_manifest=_sha256_of(project.raw / "manifest.parquet"),
-        validated_manifest=_sha256_of(project.validated / "manifest.parquet"),
-        lab=_lab_digest(project),
-    )
-
-
-def _lab_digest(project: Project) -> str:
-    """A digest of the Lab shards that reads none of them; empty where there are none."""
-    beside = [path for path in project.lab.rglob("*") if path.is_file() and path.suffix != ".bin"]
-    return files.digest_of(project.lab, beside) if beside else ""
-
-
 def lock_of_candidate(project: Project) -> tuple[LockFacts, bytes]:
     """What `dvc.lock` says of how the candidate was made, and the whole file.
 
@@ -164,16 +155,6 @@ def lock_of_candidate(project: Project) -> tuple[LockFacts, bytes]:
 def _sha256_of(path: Path) -> str:
     """The digest of a file; empty where there is none."""
     return files.sha256_of(path) if path.is_file() else ""
-
-
-def lock_outputs(project: Project) -> dict[str, str]:
-    """Path to MD5 of every output that `dvc.lock` records; empty before the first repro."""
-    try:
-        lock = yaml.safe_load((project.root / "dvc.lock").read_text(encoding="utf-8"))
-        stages = lock["stages"].values()
-        return {out["path"]: str(out["md5"]) for stage in stages for out in stage.get("outs", [])}
-    except (OSError, yaml.YAMLError, KeyError, TypeError, AttributeError):
-        return {}
 
 
 def _packages() -> str:

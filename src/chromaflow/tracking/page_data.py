@@ -5,7 +5,6 @@ import csv
 import io
 import json
 import re
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,10 +18,11 @@ from chromaflow.metrics.base import Metric
 from chromaflow.metrics.catalog import METRICS
 from chromaflow.project import Project
 from chromaflow.settings import Settings
-from chromaflow.tracking import ledger, lineage
+from chromaflow.tracking import ledger
 from chromaflow.tracking.client import is_server, public_address
 from chromaflow.tracking.glance import Version, champion, version_of
 from chromaflow.tracking.registry import read_metrics
+from chromaflow.tracking.subject import subject
 
 FEW_PHOTOGRAPHS = 200
 
@@ -122,32 +122,16 @@ def _scores(path: Path, metric: str, decimals: int) -> dict[tuple[str, str], str
 
 
 def read_manifest(project: Project) -> list[dict[str, Any]]:
-    """Where every accepted image comes from; empty where the table is missing or unreadable."""
+    """What is known of every accepted image; empty where the table is missing or unreadable."""
     try:
         import pyarrow.parquet as pq  # noqa: PLC0415 (half a second)
 
-        columns = ["id", "source", "url", "label", "license", "split"]
+        columns = ["id", "url", "label", "license"]
         table = pq.read_table(project.validated / "manifest.parquet", columns=columns)
     except (ImportError, OSError, ValueError):
         return []
     rows: list[dict[str, Any]] = table.to_pylist()
     return rows
-
-
-def origins(manifest: list[dict[str, Any]]) -> dict[str, Any]:
-    """Images a source and a license, and how many photographs they were cut from."""
-    photographs: dict[str, set[str]] = {}
-    for row in manifest:
-        # The part behind # is the place of a tile in its photograph.
-        name = str(row["url"] or row["id"]).partition("#")[0]
-        photographs.setdefault(row["split"], set()).add(name)
-    count = {split: len(names) for split, names in photographs.items()}
-    return {
-        "sources": Counter(str(row["source"]) for row in manifest).most_common(),
-        "licenses": Counter(str(row["license"]) for row in manifest).most_common(),
-        "photographs": count,
-        "few": 0 < count.get("train", 0) < FEW_PHOTOGRAPHS,
-    }
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -213,13 +197,28 @@ def links(project: Project) -> list[tuple[str, str]]:
     ]
 
 
+def _system(project: Project) -> str:
+    """Network and codebook of the candidate."""
+    described = read_json(project.candidate / "model.json")
+    network, codebook = (
+        described.get(part, {}).get("name", "?") for part in ("network", "codebook")
+    )
+    return f"{network} with {codebook}"
+
+
+def _training(project: Project, digest: str) -> dict[str, Any]:
+    """The summary of the training that made these weights; empty where another one stands there."""
+    summary = read_json(project.training_report / "summary.json")
+    return summary if summary.get("digest") == digest else {}
+
+
 def gather(project: Project, settings: Settings, digest: str) -> dict[str, Any]:
     """Everything that the page shows of the model with this digest.
 
     Raises:
         ModelError: There is no evaluation, or it is of another model.
     """
-    metrics, manifest = read_metrics(project, digest), read_manifest(project)
+    metrics, found = read_metrics(project, digest), standing(project, settings, digest)
     deciding = settings.promotion.metric
     decides = METRICS[deciding]
     return {
@@ -228,14 +227,11 @@ def gather(project: Project, settings: Settings, digest: str) -> dict[str, Any]:
         "rows": metric_rows(metrics, deciding),
         "decides": decides,
         "systems": SYSTEMS,
-        "pictures": pictures(project, manifest, deciding, decides.decimals),
-        "validation": read_json(project.validated / "validation.json"),
-        "training": read_json(project.training_report / "summary.json"),
-        "settings": settings,
-        "standing": standing(project, settings, digest),
-        "origins": origins(manifest),
-        "data": lineage.data_facts(project).to_tags(),
-        "lock": lineage.lock_outputs(project),
-        "code": lineage.code_facts(project).to_tags(),
+        "pictures": pictures(project, read_manifest(project), deciding, decides.decimals),
+        "training": _training(project, digest),
+        "system": _system(project),
+        "standing": found,
+        "subject": subject(project, found.version),
+        "few_photographs": FEW_PHOTOGRAPHS,
         "links": links(project),
     }

@@ -143,7 +143,7 @@ def _run_of(
     )
     if runs:
         return runs[0]
-    found = lineage.collect(project, settings)
+    found = lineage.collect(project, settings, "when the weights were registered")
     tags = {**found.facts.to_tags(), "model_digest": digest, "mlflow.note.content": _IMPORT_NOTE}
     run = client.create_run(experiment, run_name=f"import {digest[:8]}", tags=tags)
     run_id = run.info.run_id

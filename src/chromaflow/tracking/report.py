@@ -12,14 +12,15 @@ from chromaflow.evaluation.baselines import BASELINES, SYSTEMS
 from chromaflow.project import Project
 from chromaflow.settings import Settings
 from chromaflow.tracking.curves import TITLES, draw, read_curves
+from chromaflow.tracking.facts import DataCounts
 from chromaflow.tracking.page_data import (
     Standing,
     gather,
     metric_rows,
-    read_json,
     standing,
 )
 from chromaflow.tracking.registry import candidate_digest, read_metrics
+from chromaflow.tracking.subject import subject
 
 _TEMPLATE = "report.html.j2"
 
@@ -61,7 +62,7 @@ def write_report(project: Project, settings: Settings) -> Path:
     environment.filters["capitalize_first"] = _capitalize_first
     environment.filters["link"] = _link
     facts = gather(project, settings, candidate_digest(project))
-    curves = read_curves(project.training_report / "curves.csv")
+    curves = read_curves(project.training_report / "curves.csv") if facts["training"] else {}
     mood, headline = verdict(facts["standing"])
     page = environment.get_template(_TEMPLATE).render(
         **facts,
@@ -83,6 +84,7 @@ def summarize(project: Project, settings: Settings) -> None:
     digest = candidate_digest(project)
     metrics = read_metrics(project, digest)
     found = standing(project, settings, digest)
+    about = subject(project, found.version)
     out = Console(highlight=False)
     table = Table(title=f"{metrics['images']} held-out images", title_justify="left")
     table.add_column("")
@@ -96,7 +98,8 @@ def summarize(project: Project, settings: Settings) -> None:
         table.add_row(row.metric.label, *cells)
     out.print(table)
     lines = (
-        _counts(read_json(project.validated / "validation.json")),
+        _counts(about.facts.counts),
+        *about.differences,
         _decision(found),
         f"The page: {project.page}",
     )
@@ -124,10 +127,11 @@ def _decision(found: Standing) -> str:
     return f"{_capitalize_first(found.decision['reason'])}."
 
 
-def _counts(validation: dict[str, Any]) -> str:
-    if not validation:
-        return "data/validated is missing"
-    reasons = ", ".join(f"{count} {name}" for name, count in validation["reasons"].items())
-    splits = ", ".join(f"{count} {name}" for name, count in validation["splits"].items())
-    quarantine = f"{validation['quarantined']} in quarantine" + (f" ({reasons})" if reasons else "")
-    return f"{validation['accepted']} images accepted ({splits}), {quarantine}"
+def _counts(counts: DataCounts) -> str:
+    if not counts.images:
+        return "how many images were accepted is not known"
+    reasons = ", ".join(f"{count} {name}" for name, count in counts.reasons.items())
+    splits = ", ".join(f"{count} {name}" for name, count in counts.splits.items())
+    images = counts.images
+    quarantine = f"{images['quarantined']} in quarantine" + (f" ({reasons})" if reasons else "")
+    return f"{images['accepted']} images accepted ({splits}), {quarantine}"

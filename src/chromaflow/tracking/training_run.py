@@ -109,7 +109,7 @@ def _open(
     flow = FlowFacts.from_environment()
     if earlier and _reopen(client, earlier, flow):
         return earlier
-    found = lineage.collect(project, settings)
+    found = lineage.collect(project, settings, "when the training began")
     experiment = experiment_id(client, project, settings)
     name = name or f"{settings.model.network} {settings.model.codebook}"
     tags = found.facts.to_tags() | ({MLFLOW_PARENT_RUN_ID: parent} if parent else {})
