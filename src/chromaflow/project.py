@@ -8,8 +8,6 @@ from pathlib import Path
 
 from chromaflow.errors import ServerError, UserError
 
-SPLITS = ("train", "validation", "test")
-
 
 @dataclass(frozen=True)
 class Project:

@@ -12,11 +12,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from chromaflow import settings
-from chromaflow.project import SPLITS, Project
+from chromaflow.project import Project
 from chromaflow.quality.validate import validate
 from chromaflow.settings import Settings, Source
 from chromaflow.sources import wordnet
 from chromaflow.sources.ingest import ingest
+from chromaflow.split_names import SPLITS
 from tests.sources import hosts, photographs
 from tests.sources.hosts import Host
 

@@ -18,6 +18,7 @@ import torch
 from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.loggers.logger import DummyLogger
 
+import chromaflow
 from chromaflow import files
 from chromaflow.errors import (
     ChromaflowWarning,
@@ -308,7 +309,7 @@ class Recorder(DummyLogger):
         self.metrics.append((step, dict(metrics)))
 
 
-def test_loggers_and_pictures(project: Project, small: Settings) -> None:
+def test_loggers_and_pictures(project: Project, small: Settings, straight: str) -> None:
     logger, shown = Recorder(), []
     pictures = Pictures(lambda *args: shown.append(args), every=4, count=3)
     train(project, small, loggers=[logger], callbacks=[pictures])
@@ -320,6 +321,7 @@ def test_loggers_and_pictures(project: Project, small: Settings) -> None:
     assert predicted.shape == true.shape == (3, 2, 64, 64)
     assert torch.equal(shown[0][3], true)
     assert not torch.equal(shown[0][2], predicted)
+    assert outputs(project) == straight, "what is recorded of a training changes nothing in it"
 
 
 def test_it_learns(make_lab: MakeLab, small: Settings) -> None:
@@ -383,6 +385,36 @@ def test_fingerprint_knows_what_decides(project: Project, small: Settings) -> No
     with (project.lab / "train" / "index.json").open("a") as file:
         file.write(" ")
     assert fingerprint(project, small) != mark
+
+
+@pytest.mark.parametrize(
+    ("name", "decides"),
+    [
+        ("files.py", True),
+        ("metrics/saturation.py", True),
+        ("models/blocks.py", True),
+        ("store/read.py", True),
+        ("training/losses/bins.py", True),
+        ("metrics/cdc.py", False),
+        ("store/write.py", False),
+        ("tracking/client.py", False),
+    ],
+)
+def test_fingerprint_knows_the_code_that_decides(
+    project: Project,
+    small: Settings,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    decides: bool,
+) -> None:
+    package = tmp_path / "chromaflow"
+    shutil.copytree(Path(chromaflow.__file__).parent, package)
+    monkeypatch.setattr(chromaflow, "__file__", str(package / "__init__.py"))
+    before = fingerprint(project, small)
+    with (package / name).open("a") as file:
+        file.write("# changed\n")
+    assert (fingerprint(project, small) != before) == decides
 
 
 def test_trains_outside_of_the_main_thread(project: Project, small: Settings) -> None:

@@ -22,7 +22,7 @@ from chromaflow.description.snapshot import (
     select,
 )
 from chromaflow.files import write_bytes, write_text
-from chromaflow.project import SPLITS
+from chromaflow.split_names import SPLITS
 
 _MOST_LABELS = 24
 _MOST_LICENSES = 40

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from markupsafe import Markup
 
-from chromaflow.project import SPLITS
+from chromaflow.split_names import SPLITS
 
 _WIDTH, _ROW, _LABEL, _NUMBER = 640, 22, 190, 56
 _HEIGHT, _FOOT = 180, 24

@@ -12,7 +12,7 @@ from chromaflow.description.origins import ORIGINS
 from chromaflow.description.snapshot import File, Part, Snapshot, counts, photographs, select
 from chromaflow.errors import DataError
 from chromaflow.packages import is_installed
-from chromaflow.project import SPLITS
+from chromaflow.split_names import SPLITS
 
 Node = dict[str, Any]
 

@@ -13,7 +13,7 @@ from PIL import Image, ImageOps
 
 from chromaflow.description.snapshot import Snapshot, select
 from chromaflow.errors import DataError
-from chromaflow.project import SPLITS
+from chromaflow.split_names import SPLITS
 
 _SIDE = 144
 # Below the size at which Pillow warns of a decompression bomb.

@@ -9,7 +9,6 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from chromaflow.errors import DataError
-from chromaflow.project import SPLITS
 from chromaflow.quality import table as manifest
 from chromaflow.quality.duplicates import (
     Hashes,
@@ -25,6 +24,7 @@ from chromaflow.quality.quarantine import Quarantine
 from chromaflow.quality.splits import hint_codes, hint_of_groups
 from chromaflow.quality.table import HISTORIC, Mask, Rows
 from chromaflow.settings import Settings
+from chromaflow.split_names import SPLITS
 
 
 class Grouped(NamedTuple):

@@ -15,10 +15,11 @@ import pyarrow.compute as pc
 from PIL import Image, ImageOps
 
 from chromaflow import files
-from chromaflow.project import SPLITS, Project
+from chromaflow.project import Project
 from chromaflow.quality.duplicates import codes_of
 from chromaflow.quality.table import Rows, equals, texts
 from chromaflow.settings import Settings
+from chromaflow.split_names import SPLITS
 
 _SIDE = 160
 # However many images, splits, labels and rules there are, so many pictures are made at most.

@@ -9,10 +9,10 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from chromaflow.errors import DataError
-from chromaflow.project import SPLITS
 from chromaflow.quality.duplicates import codes_of, compact
 from chromaflow.quality.table import Mask, Rows
 from chromaflow.settings import Split
+from chromaflow.split_names import SPLITS
 
 TRAIN, VALIDATION, TEST = range(3)
 UNUSED = ""

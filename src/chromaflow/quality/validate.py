@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from chromaflow import files
 from chromaflow.errors import DataError
-from chromaflow.project import SPLITS, Project
+from chromaflow.project import Project
 from chromaflow.quality import drift, expectations, releases
 from chromaflow.quality import table as manifest
 from chromaflow.quality.duplicates import codes_of
@@ -24,6 +24,7 @@ from chromaflow.quality.sheets import write_overview
 from chromaflow.quality.splits import UNUSED, check_splits, names_of, place_rows
 from chromaflow.quality.table import HISTORIC, NAME, Rows
 from chromaflow.settings import Settings
+from chromaflow.split_names import SPLITS
 
 _PLACES = (*SPLITS, UNUSED, HISTORIC)
 

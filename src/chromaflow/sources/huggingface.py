@@ -18,10 +18,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from chromaflow.errors import DataError, ServerError, UserError
-from chromaflow.project import SPLITS, Project
+from chromaflow.project import Project
 from chromaflow.settings import Settings
 from chromaflow.sources.base import Opener, Record, UnreadableError, lot
 from chromaflow.sources.labels import choose
+from chromaflow.split_names import SPLITS
 
 _MEND = "chromaflow ingest --set source.name=huggingface --set source.repository=OWNER/NAME"
 _INDEX_BLOCK = 2**16

@@ -10,12 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chromaflow.errors import DataError
-from chromaflow.project import SPLITS, Project
+from chromaflow.project import Project
 from chromaflow.settings import Settings
 from chromaflow.sources.base import Opener, Record, cache, image_id, lot, read_file, resolve
 from chromaflow.sources.fetch import Download
 from chromaflow.sources.folder import EXTENSIONS
 from chromaflow.sources.table import Row, open_table
+from chromaflow.split_names import SPLITS
 
 COLUMNS = ("url", "label", "license", "sha256", "size", "split")
 _MEND = "chromaflow ingest --set source.name=urls --set source.table=FILE"

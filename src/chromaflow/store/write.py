@@ -22,8 +22,9 @@ import pyarrow.parquet as pq
 
 from chromaflow import console, files
 from chromaflow.errors import DataError, SettingsError, UserError
-from chromaflow.project import SPLITS, Project
+from chromaflow.project import Project
 from chromaflow.settings import Settings
+from chromaflow.split_names import SPLITS
 from chromaflow.store import chunks, decode, statistics
 from chromaflow.store.convert import Group, Manner, Photograph, Work, convert
 from chromaflow.store.read import INDEX, LABELS

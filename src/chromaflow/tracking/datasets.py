@@ -3,7 +3,8 @@
 import json
 from typing import TYPE_CHECKING
 
-from chromaflow.project import SPLITS, Project
+from chromaflow.project import Project
+from chromaflow.split_names import SPLITS
 from chromaflow.tracking.data_facts import data_facts
 from chromaflow.tracking.facts import DataFacts
 

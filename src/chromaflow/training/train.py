@@ -30,7 +30,23 @@ from chromaflow.training.module import ColorizerTraining
 from chromaflow.training.optimizers import initialize
 from chromaflow.training.trainer import build_trainer, quiet_and_deterministic, size_told
 
-_CODE = ("color", "models", "training")
+CODE = (
+    "color",
+    "files.py",
+    "metrics/__init__.py",
+    "metrics/base.py",
+    "metrics/colorfulness.py",
+    "metrics/saturation.py",
+    "models",
+    "refine",
+    "split_names.py",
+    "store/__init__.py",
+    "store/mirror.py",
+    "store/read.py",
+    "training",
+)
+"""Files and folders below the package that decide the weights: those of the stage `train` in
+`dvc.yaml`, to which tests/test_stage_dependencies.py compares them."""
 
 
 def fingerprint(project: Project, settings: Settings) -> str:
@@ -51,12 +67,10 @@ def fingerprint(project: Project, settings: Settings) -> str:
         "training": settings.training.model_dump(),
     }
     digest.update(json.dumps(decisive, sort_keys=True).encode())
-    package = Path(chromaflow.__file__).parent
-    code = [path for folder in _CODE for path in sorted((package / folder).rglob("*.py"))]
     read = (INDEX, LABELS) if "scene" in settings.training.losses else (INDEX,)
     needed = [_histogram_file(project), *(project.lab / "train" / name for name in read)]
     others = (project.lab / "validation" / name for name in read)
-    for path in (*code, *needed, *filter(Path.is_file, others)):
+    for path in (*_code(), *needed, *filter(Path.is_file, others)):
         try:
             digest.update(f"{path.name} {files.sha256_of(path)}\n".encode())
         except OSError as error:
@@ -64,6 +78,12 @@ def fingerprint(project: Project, settings: Settings) -> str:
                 f"{path} cannot be read: {error.strerror}.", "run chromaflow preprocess"
             ) from None
     return digest.hexdigest()
+
+
+def _code() -> list[Path]:
+    places = [Path(chromaflow.__file__).parent / name for name in CODE]
+    files_of = (sorted(place.rglob("*.py")) if place.is_dir() else [place] for place in places)
+    return [path for paths in files_of for path in paths]
 
 
 def _histogram_file(project: Project) -> Path:

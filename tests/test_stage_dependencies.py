@@ -1,0 +1,111 @@
+"""A stage of DVC depends on all code that it loads, and the fingerprint on the code that trains."""
+
+import ast
+import re
+from collections.abc import Collection, Mapping
+from functools import cache
+from pathlib import Path
+
+import pytest
+import yaml
+
+from chromaflow.training.train import CODE
+from tests.support.imports import data_files_of, imported_by, loaded_from, modules_of
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGE = ROOT / "src" / "chromaflow"
+MODULES = modules_of(PACKAGE)
+STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+
+# What a stage loads and what cannot change its outputs, and why. A name stands for all below it,
+# but that of the package for its `__init__.py` alone.
+HARMLESS = {
+    "chromaflow.console": "it draws on the terminal",
+    "chromaflow.errors": "its texts end a stage, and a stage that failed has no outputs",
+    "chromaflow.project": "it says where outputs lie, and DVC fails a stage that writes none there",
+    # A setting is a parameter of the stage, and DVC compares its value. The committed params.yaml
+    # writes every setting out, so no default decides unseen; tests/test_settings.py holds that,
+    # and what a text such as 16MiB is read as.
+    "chromaflow.settings": "it reads the values that DVC itself compares",
+}
+BEGINNING = "it turns telemetry off; its version is in no output of the stage"
+HARMLESS_TO = {
+    "validate": {"chromaflow": BEGINNING},
+    "describe": {},
+    "preprocess": {"chromaflow": BEGINNING},
+    "train": {
+        "chromaflow": "it turns telemetry off; its version is in the fingerprint by itself",
+        "chromaflow.dvc": "it says whether a finished training is repeated, with the same outcome",
+        "chromaflow.tracking": "it only records; tests/training/test_train.py compares the outputs",
+    },
+    "evaluate": {"chromaflow": BEGINNING},
+}
+
+
+def code_of(stage: str) -> list[str]:
+    """Paths of code in `deps:`."""
+    return [path for path in STAGES[stage]["deps"] if path.startswith("src/")]
+
+
+def starts_of(stage: str) -> set[str]:
+    """The modules that the command of a stage imports for itself."""
+    verb = re.fullmatch(r"chromaflow (\w+)", STAGES[stage]["cmd"])
+    assert verb, f"the command of {stage} is not one of chromaflow"
+    tree = ast.parse(MODULES["chromaflow.cli"].read_text())
+    (function,) = (n for n in tree.body if isinstance(n, ast.FunctionDef) and n.name == verb[1])
+    return imported_by(function, "chromaflow.cli", MODULES)
+
+
+@cache
+def loaded_by(stage: str) -> Mapping[str, str]:
+    """The modules that a stage loads, each with the one that imports it."""
+    return loaded_from(starts_of(stage), MODULES)
+
+
+def below(name: str, places: Collection[str], separator: str) -> bool:
+    """Whether a name is one of some places, or lies in one."""
+    return any(name == place or name.startswith(place + separator) for place in places)
+
+
+def uncovered(stage: str, deps: Collection[str], harmless: Collection[str]) -> list[str]:
+    """What a stage loads that is neither in `deps` nor harmless, each with who imports it."""
+    loaded = loaded_by(stage)
+    others = set(harmless) - {"chromaflow"}
+    decisive = [name for name in loaded if not below(name, others, ".") and name not in harmless]
+    found = {MODULES[name]: f"{name}, imported by {loaded[name] or 'cli'}" for name in decisive}
+    found |= {path: f"{path.name}, data of a module" for path in data_files_of(decisive, MODULES)}
+    return [
+        text
+        for path, text in found.items()
+        if not below(path.relative_to(ROOT).as_posix(), deps, "/")
+    ]
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_depends_on_all_code_that_it_loads(stage: str) -> None:
+    assert starts_of(stage)
+    assert uncovered(stage, code_of(stage), {**HARMLESS, **HARMLESS_TO[stage]}) == []
+
+
+@pytest.mark.parametrize(("stage", "path"), [(s, p) for s in STAGES for p in code_of(s)])
+def test_a_dependency_that_is_left_out_is_missed(stage: str, path: str) -> None:
+    others = set(code_of(stage)) - {path}
+    missed = uncovered(stage, others, {**HARMLESS, **HARMLESS_TO[stage]})
+    module = path.removeprefix("src/").removesuffix(".py").removesuffix("/__init__")
+    assert any(text.startswith(f"{module.replace('/', '.')}, imported by ") for text in missed)
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_nothing_is_called_harmless_that_a_stage_does_not_load(stage: str) -> None:
+    for name in HARMLESS_TO[stage]:
+        others = {**HARMLESS, **HARMLESS_TO[stage]}.keys() - {name}
+        assert uncovered(stage, code_of(stage), others), name
+
+
+def test_nothing_is_called_harmless_that_no_stage_loads() -> None:
+    loaded = {name for stage in STAGES for name in loaded_by(stage)}
+    assert HARMLESS.keys() <= loaded
+
+
+def test_the_fingerprint_is_of_the_code_that_the_training_depends_on() -> None:
+    assert [f"src/chromaflow/{name}" for name in CODE] == code_of("train")
