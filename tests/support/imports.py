@@ -2,7 +2,7 @@
 
 import ast
 import fnmatch
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 
 DYNAMIC = ("import_module", "__import__")
@@ -23,7 +23,9 @@ def modules_of(package: Path) -> dict[str, Path]:
     return found
 
 
-def loaded_from(starts: Iterable[str], modules: Mapping[str, Path]) -> dict[str, str]:
+def loaded_from(
+    starts: Iterable[str], modules: Mapping[str, Path], closed: Collection[str] = ()
+) -> dict[str, str]:
     """All modules that loading some of them may load, each with the one that first imports it.
 
     Imports within functions count, those under `if TYPE_CHECKING:` do not. A module imported by a
@@ -32,6 +34,7 @@ def loaded_from(starts: Iterable[str], modules: Mapping[str, Path]) -> dict[str,
     Args:
         starts: Names of modules; the modules found have an empty importer.
         modules: As of `modules_of`.
+        closed: Packages whose modules are found, but not followed to what they import.
 
     Raises:
         KeyError: A start that is no module.
@@ -47,6 +50,8 @@ def loaded_from(starts: Iterable[str], modules: Mapping[str, Path]) -> dict[str,
         # Loading a module loads the packages that it lies in.
         if parent := name.rpartition(".")[0]:
             waiting.append((parent, name))
+        if any(name == package or name.startswith(f"{package}.") for package in closed):
+            continue
         names = imported_by(ast.parse(modules[name].read_text()), name, modules)
         waiting += [(other, name) for other in sorted(names, reverse=True)]
     return found

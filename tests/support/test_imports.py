@@ -121,3 +121,9 @@ def test_data_belongs_to_the_modules_of_its_folder(modules: dict[str, Path]) -> 
     assert found("house.unread") == []
     assert found("house.direct") == ["page.html", "table.csv"]
     assert found("house.kinds") == ["notes.txt"]
+
+
+def test_a_closed_package_is_found_but_not_followed(modules: dict[str, Path]) -> None:
+    assert set(loaded_from(["house.step"], modules, closed=["house.deep", "house.late"])) == names(
+        "step", "direct", "submodule", "late", "deep", "deep.inner"
+    )
