@@ -11,6 +11,9 @@ for _name, _value in {
     "GX_ANALYTICS_ENABLED": "false",
     "LITDATA_DISABLE_VERSION_CHECK": "1",
     "MLFLOW_DISABLE_TELEMETRY": "true",
+    # A thread of torch that waits for another one sleeps: where it spins instead, it keeps the core
+    # from the one that it waits for as soon as other processes want the cores, too.
+    "OMP_WAIT_POLICY": "PASSIVE",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
 }.items():
     os.environ.setdefault(_name, _value)
