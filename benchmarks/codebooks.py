@@ -22,10 +22,10 @@ from preprocess import machine
 from skimage import color, data
 from torch import Tensor
 
-from chromaflow.color.bins import BinnedCodebook
-from chromaflow.color.channel50 import Channel50
-from chromaflow.color.codebook import CODEBOOKS, Codebook, build_codebook
-from chromaflow.color.hue_chroma import BINS, MAX_CHROMA, HueChroma
+from chromaflow.color.codebooks.bins import BinnedCodebook
+from chromaflow.color.codebooks.channel50 import Channel50
+from chromaflow.color.codebooks.hue_chroma import BINS, MAX_CHROMA, HueChroma
+from chromaflow.color.codebooks.registry import CODEBOOKS, Codebook, build_codebook
 from chromaflow.color.stored import ab_histogram, encode_stored
 from chromaflow.training.losses.bins import softened_cross_entropy
 

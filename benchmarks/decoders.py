@@ -22,9 +22,9 @@ from PIL import Image
 from preprocess import machine, make_project, photographs, rates, repeated
 from skimage import color, transform
 
+from chromaflow.data.store.decode import color_table, photograph_to_lab, to_stored_lab
+from chromaflow.data.store.write import preprocess
 from chromaflow.settings import Settings
-from chromaflow.store.decode import color_table, photograph_to_lab, to_stored_lab
-from chromaflow.store.write import preprocess
 
 Pixels = Any
 _JUDGED = 60
@@ -38,7 +38,7 @@ def target(height: int, width: int, size: int) -> tuple[int, int]:
 
 
 def shrink(pixels: Pixels, size: int) -> Pixels:
-    """As `chromaflow.store.decode` does."""
+    """As `chromaflow.data.store.decode` does."""
     shorter = min(pixels.shape[:2])
     method = cv2.INTER_AREA if shorter > 2 * size else cv2.INTER_LINEAR
     return cv2.resize(pixels, target(*pixels.shape[:2], size), interpolation=method)

@@ -1,4 +1,4 @@
-"""Many files from a server on loopback: `chromaflow.sources.fetch` against the usual loops.
+"""Many files from a server on loopback: `chromaflow.data.download.fetch` against the usual loops.
 
     python benchmarks/downloading.py
     python benchmarks/downloading.py --kill
@@ -35,8 +35,8 @@ from urllib.request import urlopen
 import requests
 from preprocess import machine
 
+from chromaflow.data.download.fetch import Download, Report, download, show
 from chromaflow.settings import Download as Policy
-from chromaflow.sources.fetch import Download, Report, download, show
 
 GOAL = 500
 

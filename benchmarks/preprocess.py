@@ -31,11 +31,11 @@ import pyarrow.parquet as pq
 from PIL import Image
 from skimage import color, data, io, transform
 
-from chromaflow.project import Project
+from chromaflow.data.snapshot.shards import Member, write_shard
+from chromaflow.data.store.read import read_split
+from chromaflow.data.store.write import preprocess
+from chromaflow.project.paths import Project
 from chromaflow.settings import Settings
-from chromaflow.sources.shards import Member, write_shard
-from chromaflow.store.read import read_split
-from chromaflow.store.write import preprocess
 
 _PHOTOGRAPHS = ("astronaut", "coffee", "rocket", "retina", "immunohistochemistry")
 _SHARD = 256

@@ -23,11 +23,11 @@ import cv2
 import numpy as np
 from preprocess import machine, make_project, photographs, repeated
 
-from chromaflow.project import Project
+from chromaflow.data.store.decode import photograph_to_lab
+from chromaflow.data.store.read import LabShards, read_split
+from chromaflow.data.store.write import preprocess
+from chromaflow.project.paths import Project
 from chromaflow.settings import Settings
-from chromaflow.store.decode import photograph_to_lab
-from chromaflow.store.read import LabShards, read_split
-from chromaflow.store.write import preprocess
 from chromaflow.training.data.module import LabData
 
 Images = Iterable[np.ndarray]

@@ -23,12 +23,12 @@ from torch import Tensor
 from chromaflow.color.lab import join, lab_to_rgb, rgb_to_lab
 from chromaflow.colorize.image import SIZE, predict_small, shrunk
 from chromaflow.colorize.upsampling import UPSAMPLINGS, find_upsampling
-from chromaflow.evaluation.evaluate import measure
+from chromaflow.evaluation.measure import measure
 from chromaflow.metrics.catalog import METRICS
 from chromaflow.metrics.delta_e import delta_e_2000
 from chromaflow.metrics.psnr import psnr
 from chromaflow.models import Colorizer
-from chromaflow.models.folder import load_model
+from chromaflow.models.model_folder import load_model
 from chromaflow.refine import REFINEMENTS, refine
 
 # Refinements differ by less than pages show.

@@ -25,15 +25,15 @@ from skimage.color import rgb2lab
 from torch import nn
 
 from chromaflow.color.stored import ab_histogram, decode_stored, encode_stored
-from chromaflow.models.base import Outputs
-from chromaflow.project import Project
+from chromaflow.data.store import chunks
+from chromaflow.models.networks.base import Outputs
+from chromaflow.project.paths import Project
 from chromaflow.settings import Settings
-from chromaflow.store import chunks
 from chromaflow.training.data.module import collate
 from chromaflow.training.data.order import Numbers
+from chromaflow.training.fit import train
 from chromaflow.training.losses import Step
 from chromaflow.training.losses.bins import cross_entropy
-from chromaflow.training.train import train
 
 SIDE = 256
 WARM = 5

@@ -25,14 +25,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from preprocess import machine
 
-from chromaflow.project import Project
+from chromaflow.project.paths import Project
 from chromaflow.settings import Settings
 
 _STEP = """
 from pathlib import Path
 import sys
-from chromaflow.project import Project
-from chromaflow.quality.validate import validate
+from chromaflow.project.paths import Project
+from chromaflow.steps.validate import validate
 from chromaflow.settings import Settings
 found = validate(Project(Path(sys.argv[1])), Settings())
 print(found["accepted"], found["quarantined"])

@@ -29,16 +29,16 @@ from skimage import data
 
 from chromaflow.colorize.image import SIZE, predict_small, shrunk
 from chromaflow.colorize.video import colorize_video
-from chromaflow.colorize.video.join import join
 from chromaflow.colorize.video.motion import flow_between, followed
-from chromaflow.colorize.video.planes import resized
+from chromaflow.colorize.video.mux import join
 from chromaflow.colorize.video.propagate import Colored
 from chromaflow.colorize.video.read import Video, describe, frames
 from chromaflow.colorize.video.write import write_segment
+from chromaflow.colorize.video.ycbcr import resized
 from chromaflow.metrics.cdc import Cdc
 from chromaflow.metrics.warp_error import warp_error
 from chromaflow.models import build_model
-from chromaflow.models.folder import load_model
+from chromaflow.models.model_folder import load_model
 from chromaflow.settings import Settings
 
 WIDTH, HEIGHT, RATE = 854, 480, 25

@@ -29,9 +29,9 @@ from training import WARM, write_shards
 
 from chromaflow.colorize import colorize_many
 from chromaflow.models import build_model
-from chromaflow.project import Project
+from chromaflow.project.paths import Project
 from chromaflow.settings import Model, Settings
-from chromaflow.training.train import train
+from chromaflow.training.fit import train
 
 POLICY = "OMP_WAIT_POLICY"
 WAYS = {"spinning": {}, "sleeping": {POLICY: "PASSIVE"}}

@@ -11,7 +11,7 @@ from prefect.artifacts import (
     create_table_artifact,
 )
 
-from chromaflow.project import Project
+from chromaflow.project.paths import Project
 
 
 def _read(path: Path) -> dict[str, Any]:

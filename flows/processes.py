@@ -16,10 +16,10 @@ from typing import Any
 from prefect.runtime import flow_run
 from prefect.utilities.urls import url_for
 
-from chromaflow import dvc
-from chromaflow.project import Project
-from chromaflow.tracking.client import public_address
-from chromaflow.tracking.facts import FlowFacts
+from chromaflow.project import dvc
+from chromaflow.project.addresses import public_address
+from chromaflow.project.paths import Project
+from chromaflow.provenance.facts import FlowFacts
 
 _GRACE_SECONDS = 30.0
 _GUARD = Path(__file__).with_name("guard.py")
@@ -96,7 +96,7 @@ def _this_flow() -> FlowFacts:
     run = str(flow_run.id or "")
     if not run:
         return FlowFacts()
-    # A flow of its own temporary server has no pages: see chromaflow.services.prefect_env.
+    # A flow of its own temporary server has no pages: see chromaflow.services.prefect.
     page = url_for("flow-run", obj_id=run) or "none: the server ended with the flow run"
     return FlowFacts(run, public_address(page))
 

@@ -11,10 +11,11 @@ from prefect.tasks import exponential_backoff
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from chromaflow import dvc, settings
+from chromaflow import settings
 from chromaflow.errors import TEMPORARY_FAILURE, run_told
-from chromaflow.project import Project
-from chromaflow.services.prefect_env import wait_for_server
+from chromaflow.project import dvc
+from chromaflow.project.paths import Project
+from chromaflow.services.prefect import wait_for_server
 from flows import artifacts
 from flows.processes import StepFailedError, run, run_command, run_stage
 

@@ -10,7 +10,7 @@ import pytest
 
 import chromaflow  # noqa: F401  (turns the telemetry of the libraries off before they load)
 from chromaflow import settings
-from chromaflow.project import Project
+from chromaflow.project.paths import Project
 
 if TYPE_CHECKING:
     import torch

@@ -9,7 +9,7 @@ import pytest
 import typer
 
 from chromaflow import settings
-from chromaflow.cli import app
+from chromaflow.cli.main import app
 from chromaflow.colorize.hints import read_hints
 from chromaflow.metrics.catalog import METRICS
 

@@ -48,6 +48,6 @@ def test_threads_of_torch_sleep_while_they_wait_unless_the_user_wants_another_wa
     assert spins(settled("import chromaflow, torch", **chosen)) == {count}
 
 
-@pytest.mark.parametrize("entry", ["chromaflow.cli", "flows.retrain", "mlflow.pyfunc"])
+@pytest.mark.parametrize("entry", ["chromaflow.cli.main", "flows.retrain", "mlflow.pyfunc"])
 def test_no_way_in_loads_torch_before_it_is_settled(entry: str) -> None:
     settled(f"import sys, {entry}; sys.exit('torch' in sys.modules)")

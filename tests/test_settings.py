@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from chromaflow import settings
 from chromaflow.errors import SettingsError
-from chromaflow.project import Project
+from chromaflow.project.paths import Project
 from chromaflow.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from chromaflow.training.train import CODE
+from chromaflow.training.fit import CODE
 from tests.support.imports import data_files_of, imported_by, loaded_from, modules_of
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -22,8 +22,8 @@ STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 HARMLESS = {
     "chromaflow.console": "it draws on the terminal",
     "chromaflow.errors": "its texts end a stage, and a stage that failed has no outputs",
-    "chromaflow.packages": "it says what is installed, which fails a stage or changes no output",
-    "chromaflow.project": "it says where outputs lie, and DVC fails a stage that writes none there",
+    "chromaflow.project.packages": "what is not installed fails a stage or changes no output",
+    "chromaflow.project.paths": "where outputs lie: DVC fails a stage that writes none there",
     # A setting is a parameter of the stage, and DVC compares its value. The committed params.yaml
     # writes every setting out, so no default decides unseen; tests/test_settings.py holds that,
     # and what a text such as 16MiB is read as.
@@ -36,8 +36,10 @@ HARMLESS_TO = {
     "preprocess": {"chromaflow": BEGINNING},
     "train": {
         "chromaflow": "it turns telemetry off; its version is in the fingerprint by itself",
-        "chromaflow.dvc": "it says whether a finished training is repeated, with the same outcome",
-        "chromaflow.tracking": "it only records; tests/training/test_train.py compares the outputs",
+        "chromaflow.project.dvc": "whether a finished training is repeated, with the same outcome",
+        "chromaflow.project.addresses": "how an address is shown in a record",
+        "chromaflow.provenance": "it only records, as tracking does",
+        "chromaflow.tracking": "it only records; tests/training/test_fit.py compares the outputs",
     },
     "evaluate": {"chromaflow": BEGINNING},
 }
@@ -52,9 +54,9 @@ def starts_of(stage: str) -> set[str]:
     """The modules that the command of a stage imports for itself."""
     verb = re.fullmatch(r"chromaflow (\w+)", STAGES[stage]["cmd"])
     assert verb, f"the command of {stage} is not one of chromaflow"
-    tree = ast.parse(MODULES["chromaflow.cli"].read_text())
+    tree = ast.parse(MODULES["chromaflow.cli.main"].read_text())
     (function,) = (n for n in tree.body if isinstance(n, ast.FunctionDef) and n.name == verb[1])
-    return imported_by(function, "chromaflow.cli", MODULES)
+    return imported_by(function, "chromaflow.cli.main", MODULES)
 
 
 @cache

@@ -1,5 +1,5 @@
 """`python -m chromaflow`: the same as the command `chromaflow`."""
 
-from chromaflow.cli import main
+from chromaflow.cli.main import main
 
 main()

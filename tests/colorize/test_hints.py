@@ -11,13 +11,13 @@ from PIL import Image
 from skimage import data
 from skimage.color import rgb2gray, rgb2hsv, rgb2lab
 
-from chromaflow.color.grid import BINS
+from chromaflow.color.codebooks.grid import BINS
 from chromaflow.colorize import colorize_many, colorize_photo
 from chromaflow.colorize.hints import _area_sums, read_hints
 from chromaflow.colorize.image import colorize_array, predict_small
 from chromaflow.errors import DataError, ModelError, SettingsError
 from chromaflow.models import build_model
-from chromaflow.models.base import Hints
+from chromaflow.models.networks.base import Hints
 from chromaflow.settings import Model
 
 

@@ -2,8 +2,8 @@ import subprocess
 
 import pytest
 
-from chromaflow.project import Project
-from tests.end_to_end.clone import ROOT, SMALL, chromaflow
+from chromaflow.project.paths import Project
+from tests.support.clone import ROOT, SMALL, chromaflow
 
 
 @pytest.fixture(scope="module")

@@ -10,10 +10,10 @@ from PIL import Image
 from skimage import data
 
 from chromaflow.models import build_model
-from chromaflow.models.folder import save_model
+from chromaflow.models.model_folder import save_model
 from chromaflow.settings import Model
-from tests.colorize.video.clips import pan, write_clip
-from tests.end_to_end.clone import ROOT, SMALL, chromaflow
+from tests.support.clips import pan, write_clip
+from tests.support.clone import ROOT, SMALL, chromaflow
 
 pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(900)]
 
@@ -38,7 +38,7 @@ def _documented():
     """The commands of README and docs that work on this checkout alone, in their order.
 
     Others have tests of their own: `up` and `down` in tests/services, the sources of docs/data.md
-    in tests/sources/test_presets.py, the mirror in tests/store, decisions about one image in
+    in tests/data/sources/test_presets.py, the mirror in tests/store, decisions about one image in
     tests/test_cli_quarantine.py.
     """
     skipped = {"up", "down", "ID", "runtime.mirror=s3://BUCKET/lab"}

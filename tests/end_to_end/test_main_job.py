@@ -15,12 +15,13 @@ import yaml
 from PIL import Image
 from skimage import data
 
-from chromaflow import dvc, settings
-from chromaflow.files import digest_of_folder
+from chromaflow import settings
+from chromaflow.project import dvc
+from chromaflow.project.files import digest_of_folder
+from chromaflow.provenance.facts import FlowFacts
 from chromaflow.tracking.client import connect
-from chromaflow.tracking.facts import FlowFacts
-from chromaflow.tracking.glance import version_of
-from tests.end_to_end.clone import chromaflow
+from chromaflow.tracking.registry.lookup import version_of
+from tests.support.clone import chromaflow
 
 pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(900)]
 

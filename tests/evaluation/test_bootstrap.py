@@ -10,7 +10,7 @@ from scipy import stats
 
 from chromaflow.evaluation import bootstrap
 from chromaflow.evaluation.bootstrap import compare, paired_bootstrap
-from chromaflow.evaluation.evaluate import Measurements
+from chromaflow.evaluation.measure import Measurements
 
 ONES = np.ones(200)
 GAINS = np.random.default_rng(0).normal(0.1, 1, 200)

@@ -10,13 +10,13 @@ from pytorch_lightning.callbacks import Callback
 
 pytest.importorskip("mlflow")
 
-from chromaflow.experiments.photographs import read_eight, write_lab
-from chromaflow.project import Project
+from chromaflow.data.store import chunks
+from chromaflow.data.store.read import LabItem
+from chromaflow.experiments.sample_photographs import read_eight, write_lab
+from chromaflow.project.paths import Project
 from chromaflow.settings import Settings
-from chromaflow.store import chunks
-from chromaflow.store.read import LabItem
 from chromaflow.tracking.client import connect
-from chromaflow.training.train import train
+from chromaflow.training.fit import train
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,7 @@ from chromaflow.errors import UserError
 from chromaflow.experiments import costs as module
 from chromaflow.experiments.costs import SIDE, Costs, count_flops, measure_costs, measure_here
 from chromaflow.models import Colorizer, build_model
-from chromaflow.models.folder import save_model
+from chromaflow.models.model_folder import save_model
 from chromaflow.settings import Model
 
 # Of one of the two planes of the network below: side of the kernel, channels in and out.

@@ -4,7 +4,7 @@ import pytest
 from chromaflow.errors import SettingsError, TrainingInterruptedError
 from chromaflow.experiments import find_lr as module
 from chromaflow.experiments.find_lr import find_lr, steepest, write_curve
-from chromaflow.project import Project
+from chromaflow.project.paths import Project
 from tests.experiments.conftest import signal_at, tiny
 
 

@@ -10,18 +10,19 @@ import pytest
 import torch
 
 from chromaflow.evaluation.baselines import BASELINES, SYSTEMS
-from chromaflow.evaluation.step import evaluate
-from chromaflow.experiments.compare import Row
-from chromaflow.experiments.compared import table
+from chromaflow.evidence.promotion import promote
+from chromaflow.experiments.comparison import Row
+from chromaflow.experiments.comparison_page import table
 from chromaflow.experiments.costs import Costs
 from chromaflow.metrics.base import Metric
 from chromaflow.metrics.catalog import METRICS
 from chromaflow.models import build_model
-from chromaflow.models.folder import save_model
-from chromaflow.project import Project
+from chromaflow.models.model_folder import save_model
+from chromaflow.project.paths import Project
+from chromaflow.reporting import run_page
 from chromaflow.settings import Promotion, Settings
-from chromaflow.tracking import registry, report
-from chromaflow.tracking.promotion import promote
+from chromaflow.steps.evaluate import evaluate
+from chromaflow.tracking.registry import register
 from tests.experiments.conftest import tiny
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "results.md"
@@ -66,14 +67,14 @@ def test_a_new_metric_is_measured_shown_and_decides(
         assert result[system][metric.name] == pytest.approx(np.mean(own), abs=1e-4)
     assert metric.name in result["truth"] or metric.direction != "none"
 
-    registry.register(project, settings)
+    register.register(project, settings)
     decision = promote(project, settings)
     assert decision["metric"] == metric.name
     assert f" {metric.unit} (above zero in " in decision["reason"]
 
-    report.summarize(project, settings)
+    run_page.summarize(project, settings)
     assert metric.label in capsys.readouterr().out
-    page = report.write_report(project, settings).read_text()
+    page = run_page.write_report(project, settings).read_text()
     assert f"{metric.meaning} Higher is better." in page
     assert re.search(rf'<th scope="row">{metric.label}<br><span class="soft">decides</span>', page)
 

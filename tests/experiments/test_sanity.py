@@ -4,8 +4,8 @@ from torch import nn
 from chromaflow.experiments import sanity as module
 from chromaflow.experiments.sanity import picture, sanity, side_for
 from chromaflow.models import NETWORKS, network_class
-from chromaflow.models.efficientnet_lite0 import EfficientNetColorizer
-from chromaflow.models.lite import NAME
+from chromaflow.models.backbones.efficientnet_lite0 import NAME
+from chromaflow.models.networks.efficientnet_lite0 import EfficientNetColorizer
 from tests.experiments.conftest import tiny
 
 
@@ -59,7 +59,7 @@ def test_a_layer_without_a_gradient_is_named(monkeypatch):
             )
             self.forgotten = nn.Conv2d(1, 1, 1)
 
-    monkeypatch.setattr("chromaflow.models.efficientnet_lite0.NETWORK", Cut)
+    monkeypatch.setattr("chromaflow.models.networks.efficientnet_lite0.NETWORK", Cut)
     result, _ = sanity(tiny(), side=32, minutes=0.05)
     assert "no gradient reaches" in result.stuck
     assert "network.forgotten.weight" in result.stuck

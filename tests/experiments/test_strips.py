@@ -6,11 +6,11 @@ from skimage import color, data
 
 from chromaflow.errors import DataError
 from chromaflow.evaluation.baselines import constant
-from chromaflow.experiments.compare import Row
+from chromaflow.experiments.comparison import Row
 from chromaflow.experiments.costs import Costs
 from chromaflow.experiments.strips import GAP, SIDE, read_lightness, strip, write_strips
 from chromaflow.models import build_model
-from chromaflow.models.folder import save_model
+from chromaflow.models.model_folder import save_model
 from chromaflow.settings import Model
 
 

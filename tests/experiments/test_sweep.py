@@ -7,7 +7,7 @@ import pytest
 from chromaflow.errors import DataError, SettingsError, TrainingInterruptedError
 from chromaflow.experiments import sweep as module
 from chromaflow.experiments.sweep import Axis, sweep
-from chromaflow.project import Project
+from chromaflow.project.paths import Project
 from chromaflow.tracking.client import connect
 from tests.experiments.conftest import signal_at, tiny
 

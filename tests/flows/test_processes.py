@@ -24,7 +24,7 @@ FLOW = (
     "import sys\n"
     f"sys.path.insert(0, {str(ROOT)!r})\n"
     "from pathlib import Path\n"
-    "from chromaflow.project import Project\n"
+    "from chromaflow.project.paths import Project\n"
     "from flows.processes import run\n"
     f"run(Project(Path.cwd()), 'step', [sys.executable, '-c', {STEP!r}])\n"
 )

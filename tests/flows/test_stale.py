@@ -1,6 +1,6 @@
 import pytest
 
-from chromaflow import dvc
+from chromaflow.project import dvc
 from flows import retrain
 
 EVERY = {"validate", "describe", "preprocess", "train", "evaluate"}

@@ -13,7 +13,7 @@ from chromaflow.color.lab import join, lab_to_rgb, rgb_to_lab
 from chromaflow.errors import SettingsError
 from chromaflow.metrics.base import Compared, Metric, Pictures
 from chromaflow.metrics.catalog import METRICS, deciding
-from chromaflow.project import Project
+from chromaflow.project.paths import Project
 from chromaflow.settings import Settings
 
 LAB = color.rgb2lab(np.stack((data.astronaut()[::8, ::8], data.cat()[:256:4, :256:4])))

@@ -7,10 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from chromaflow.color.codebook import CODEBOOKS, build_codebook
+from chromaflow.color.codebooks.registry import CODEBOOKS, build_codebook
 from chromaflow.errors import ModelError
 from chromaflow.models import NETWORKS, Colorizer, Network, build_network
-from chromaflow.models.base import Hints
+from chromaflow.models.networks.base import Hints
 from chromaflow.refine import REFINEMENTS
 from chromaflow.settings.system import CodebookName, NetworkName, Refinement
 

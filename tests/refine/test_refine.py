@@ -139,7 +139,7 @@ def test_total_variation_is_that_of_the_library(photographs) -> None:
 
 def test_mean_field_follows_its_equations(photographs) -> None:
     lightness, ab = photographs[0][0, :, :5, :6], photographs[1][0, :, :5, :6]
-    from chromaflow.color.grid import BINS
+    from chromaflow.color.codebooks.grid import BINS
 
     colors, centers = ab.flatten(1).T.double().numpy(), np.array(BINS, float)
     distance = ((colors[:, None] - centers) ** 2).sum(-1)

@@ -84,24 +84,29 @@ def imported_by(tree: ast.AST, name: str, modules: Mapping[str, Path]) -> set[st
 
 
 def data_files_of(loaded: Iterable[str], modules: Mapping[str, Path]) -> list[Path]:
-    """The files other than Python's that may be data of some modules.
+    """The files other than Python's that are data of some modules.
 
-    A file belongs to the modules in its own folder; where there are none, in the next above.
+    A file belongs to the modules of its own folder; where there are none, to those of the next
+    folder above that name the folder in between.
 
     Args:
         loaded: Names of modules.
         modules: As of `modules_of`.
     """
     folders = {path.parent for path in modules.values()}
-    owners = {modules[name].parent for name in loaded}
-    package = min(folders)
-    return [
-        path
-        for path in sorted(package.rglob("*"))
-        if path.is_file()
-        and not path.name.endswith(_NOT_DATA)
-        and next(parent for parent in path.parents if parent in folders) in owners
-    ]
+    sources: dict[Path, str] = {}
+    for name in loaded:
+        path = modules[name]
+        sources[path.parent] = sources.get(path.parent, "") + path.read_text()
+    found = []
+    for path in sorted(min(folders).rglob("*")):
+        if not path.is_file() or path.name.endswith(_NOT_DATA):
+            continue
+        owner = next(parent for parent in path.parents if parent in folders)
+        between = path.relative_to(owner).parts[0] if path.parent != owner else ""
+        if owner in sources and between in sources[owner]:
+            found.append(path)
+    return found
 
 
 def _nodes_that_run(node: ast.AST) -> Iterator[ast.AST]:

@@ -14,7 +14,7 @@ SOURCES = {
     "neighbor.py": "from .deep import named\n",
     "unread.py": "",
     "deep/__init__.py": "from house.of_a_package import x\n",
-    "deep/inner.py": "from ..above import y\nthing = 1\n",
+    "deep/inner.py": "from ..above import y\nthing = 'pages'\n",
     "deep/named.py": "",
     "deep/table.csv": "1,2\n",
     "deep/pages/page.html": "",
@@ -120,6 +120,7 @@ def test_data_belongs_to_the_modules_of_its_folder(modules: dict[str, Path]) -> 
 
     assert found("house.unread") == []
     assert found("house.direct") == ["page.html", "table.csv"]
+    assert found("house.deep.named") == ["table.csv"]
     assert found("house.kinds") == ["notes.txt"]
 
 

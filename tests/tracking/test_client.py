@@ -10,9 +10,10 @@ import threading
 import pytest
 
 from chromaflow.errors import ServerError
-from chromaflow.project import Project
+from chromaflow.project.addresses import public_address
+from chromaflow.project.paths import Project
 from chromaflow.settings import Settings
-from chromaflow.tracking.client import connect, experiment_id, public_address, tracking_uri
+from chromaflow.tracking.client import connect, experiment_id, tracking_uri
 
 
 def with_uri(uri):

@@ -9,9 +9,9 @@ from skimage.color import rgb2lab
 from skimage.transform import resize
 
 from chromaflow.color.stored import ab_histogram, encode_stored
-from chromaflow.project import Project
+from chromaflow.data.store import chunks
+from chromaflow.project.paths import Project
 from chromaflow.settings import Settings
-from chromaflow.store import chunks
 
 
 def photographs() -> list[np.ndarray]:

@@ -12,22 +12,22 @@ from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.loggers.logger import DummyLogger
 from torch import Tensor
 
-from chromaflow import files
-from chromaflow.color.codebook import build_codebook
+from chromaflow.color.codebooks.registry import build_codebook
 from chromaflow.errors import TrainingStoppedError
 from chromaflow.models import build_model
-from chromaflow.models.base import Outputs
 from chromaflow.models.colorizer import Colorizer
-from chromaflow.project import Project
+from chromaflow.models.networks.base import Outputs
+from chromaflow.project import files
+from chromaflow.project.paths import Project
 from chromaflow.settings import Settings, Training
 from chromaflow.training.adversary import Adversary
-from chromaflow.training.checkpoint import AtomicCheckpoints
+from chromaflow.training.checkpoints import AtomicCheckpoints
+from chromaflow.training.fit import fingerprint, train
 from chromaflow.training.losses import Step
 from chromaflow.training.optimizers import rate_at
-from chromaflow.training.train import fingerprint, train
 
 MakeLab = Callable[..., Project]
-KILLED = Path(__file__).with_name("killed.py")
+KILLED = Path(__file__).parents[1] / "support" / "killed.py"
 
 
 @pytest.fixture(scope="module")
@@ -260,7 +260,7 @@ def test_a_killed_training_ends_with_the_same_bits(
 ) -> None:
     project = make_lab()
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["chromaflow.training.train"])
+    context.set_forkserver_preload(["chromaflow.training.fit"])
     told = {"root": str(project.root), "settings": gan, "moment": "2"}
     process = context.Process(target=runpy.run_path, args=(str(KILLED), told))
     process.start()

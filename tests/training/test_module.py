@@ -10,11 +10,11 @@ from pytorch_lightning.callbacks import Callback
 from torch import Tensor
 
 from chromaflow.models import build_model
-from chromaflow.project import Project
+from chromaflow.project.paths import Project
 from chromaflow.settings import Model, Settings, Training
 from chromaflow.training.data.module import Batch
+from chromaflow.training.fit import train
 from chromaflow.training.module import ColorizerTraining
-from chromaflow.training.train import train
 
 MakeLab = Callable[..., Project]
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from chromaflow.models.base import Network
+from chromaflow.models.networks.base import Network
 from chromaflow.settings import Training
 from chromaflow.training.optimizers import (
     backbone_learns,

@@ -6,10 +6,10 @@ import torch
 from pytorch_lightning.callbacks import Callback
 
 from chromaflow.errors import SettingsError, TrainingStoppedError
-from chromaflow.project import Project
+from chromaflow.project.paths import Project
 from chromaflow.settings import Settings
+from chromaflow.training.fit import fingerprint, train
 from chromaflow.training.module import ColorizerTraining
-from chromaflow.training.train import fingerprint, train
 from chromaflow.training.trainer import size_told
 
 MakeLab = Callable[..., Project]

@@ -1,6 +1,6 @@
 """Photographs of any size, and folders of them, colored by a trained model."""
 
-from chromaflow.colorize.folder import Summary, colorize_many
+from chromaflow.colorize.batch import Summary, colorize_many
 from chromaflow.colorize.image import PredictsColor, colorize_array
 from chromaflow.colorize.photo import colorize_photo
 

@@ -20,9 +20,9 @@ from chromaflow.color.lab import rgb_to_lab
 from chromaflow.colorize.join import Floats, Levels
 from chromaflow.colorize.read import read_color
 from chromaflow.errors import DataError, ModelError, SettingsError
-from chromaflow.models.base import Hints
+from chromaflow.models.networks.base import Hints
 from chromaflow.settings import Source
-from chromaflow.training.hints import HISTOGRAM, SATURATION, color_histogram, global_hints
+from chromaflow.training.guides.hints import HISTOGRAM, SATURATION, color_histogram, global_hints
 
 MAX_PIXELS = Source().max_pixels
 # Levels of 255: what a lossy format changes without a stroke.

@@ -15,7 +15,7 @@ from PIL.ImageFile import ImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
 from chromaflow.color.lab import rgb_to_lab
-from chromaflow.colorize import profile
+from chromaflow.colorize import icc
 from chromaflow.colorize.join import Levels, grey_of_rgb
 from chromaflow.errors import DataError, UserError
 
@@ -191,7 +191,7 @@ def _strips(width: int, height: int) -> Iterator[slice]:
 
 
 def _read_color(image: Image.Image, photo: Photo) -> None:
-    to_srgb: Callable[[Image.Image], Image.Image] = profile.converter(image, photo.notes)
+    to_srgb: Callable[[Image.Image], Image.Image] = icc.converter(image, photo.notes)
     width, height = image.size
     photo.grey = np.empty((height, width), np.uint16)
     for rows in _strips(width, height):
@@ -212,7 +212,7 @@ def _read_grey(image: Image.Image, photo: Photo) -> None:
         if "transparency" in image.info:
             hidden = grey == image.info["transparency"]
             photo.alpha = np.where(hidden, 0, 65535).astype(np.uint16)
-    curve = profile.grey_curve(image, photo.notes)
+    curve = icc.grey_curve(image, photo.notes)
     if curve is not None:
         grey = curve[grey if grey.dtype == np.uint16 else grey.astype(np.uint16) * 257]
     photo.grey = grey
@@ -223,7 +223,7 @@ def _read_deep_color(path: Path, image: Image.Image, photo: Photo) -> bool:
     # OpenCV would leave colors multiplied by an associated alpha.
     associated = 1 in _tiff_tag(image, ExifTags.Base.ExtraSamples, ())
     foreign = image.format == "PPM" or image.mode == "CMYK" or associated
-    if foreign or not profile.is_srgb(image):
+    if foreign or not icc.is_srgb(image):
         return False
     # Not imread, which fails on rotated TIFFs.
     pixels = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
@@ -329,6 +329,6 @@ def read_color(path: Path, max_pixels: int) -> tuple[Levels, Levels | None]:
         if opened.has_transparency_data:
             image = opened.convert("RGBA")
             alpha = _upright(np.asarray(image.getchannel("A")), orientation)
-        rgb = np.asarray(profile.converter(image, [])(image))
+        rgb = np.asarray(icc.converter(image, [])(image))
     planes = [_upright(rgb[..., channel], orientation) for channel in range(3)]
     return np.stack(planes, axis=2), None if alpha is None or alpha.min() == 255 else alpha

@@ -13,10 +13,10 @@ import cv2
 import numpy as np
 from PIL import ExifTags, Image
 
-from chromaflow import files
 from chromaflow.colorize.join import Levels
 from chromaflow.colorize.read import Photo
 from chromaflow.errors import DataError, UserError
+from chromaflow.project import files
 
 FORMAT_OF_SUFFIX = {
     ".jpg": "JPEG",

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from chromaflow.errors import DataError
 
 if TYPE_CHECKING:
-    from chromaflow.evaluation.evaluate import Predictor
+    from chromaflow.evaluation.measure import Predictor
 
 
 @dataclass(frozen=True)

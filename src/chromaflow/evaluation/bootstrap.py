@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from chromaflow.evaluation.evaluate import Measurements
+from chromaflow.evaluation.measure import Measurements
 from chromaflow.metrics.catalog import METRICS, deciding
 
 _BLOCK = 2**22  # numbers drawn at a time, 32 MiB

@@ -15,7 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from chromaflow.errors import UserError
 from chromaflow.models import Colorizer
-from chromaflow.models.folder import load_model
+from chromaflow.models.model_folder import load_model
 
 SIDE = 256
 """Of the image that costs are measured on, pixels."""

@@ -15,13 +15,13 @@ from typing import Any
 import numpy as np
 import pytorch_lightning as pl
 
-from chromaflow import files
 from chromaflow.errors import SettingsError, TrainingStoppedError
-from chromaflow.project import Project
+from chromaflow.project import files
+from chromaflow.project.paths import Project
+from chromaflow.reporting.svg import draw_log
 from chromaflow.settings import Settings
-from chromaflow.tracking.curves import draw_log
 from chromaflow.training.callbacks.base import StepCallback
-from chromaflow.training.train import train
+from chromaflow.training.fit import train
 
 _SMOOTHING = 0.9
 _DIVERGED = 4.0

@@ -22,13 +22,13 @@ from chromaflow import console
 from chromaflow.color.lab import join, lab_to_rgb
 from chromaflow.color.stored import decode_stored
 from chromaflow.errors import SettingsError
-from chromaflow.experiments.photographs import read_eight, write_lab
+from chromaflow.experiments.sample_photographs import read_eight, write_lab
 from chromaflow.models import Colorizer, network_class
-from chromaflow.project import Project
+from chromaflow.project.paths import Project
 from chromaflow.settings import Settings
 from chromaflow.training.callbacks.base import StepCallback
+from chromaflow.training.fit import train
 from chromaflow.training.module import ColorizerTraining
-from chromaflow.training.train import train
 
 MARGIN = 1.0
 """dB under the best that a codebook and an output size can represent."""
@@ -224,7 +224,7 @@ def sanity(
         write_lab(project, photographs)
         with console.progress("Overfitting", None):
             summary = train(project, _overfitting(settings, side), callbacks=[watch])
-        from chromaflow.models.folder import load_model  # noqa: PLC0415
+        from chromaflow.models.model_folder import load_model  # noqa: PLC0415
 
         ideal = represent(load_model(project.candidate), ab)
     if not watch.curve:

@@ -15,13 +15,13 @@ from chromaflow.colorize.image import SIZE, shrunk
 from chromaflow.colorize.join import lightness_of_levels
 from chromaflow.colorize.photo import MAX_PIXELS
 from chromaflow.colorize.read import read_photo
+from chromaflow.data.store.read import read_split
 from chromaflow.evaluation.baselines import BASELINES
-from chromaflow.evaluation.evaluate import Predictor, squeeze
-from chromaflow.evaluation.pictures import choose
-from chromaflow.experiments.compare import Row
-from chromaflow.models.folder import load_model
-from chromaflow.project import Project
-from chromaflow.store.read import read_split
+from chromaflow.evaluation.measure import Predictor, squeeze
+from chromaflow.evaluation.strips import choose
+from chromaflow.experiments.comparison import Row
+from chromaflow.models.model_folder import load_model
+from chromaflow.project.paths import Project
 
 PICTURES = 8
 SIDE, GAP = 128, 4

@@ -20,18 +20,18 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from pytorch_lightning.callbacks import Callback
 
 from chromaflow import console
+from chromaflow.data.store.read import INDEX, is_empty
 from chromaflow.errors import (
     DataError,
     SettingsError,
     TrainingInterruptedError,
     TrainingStoppedError,
 )
-from chromaflow.project import Project
+from chromaflow.project.paths import Project
 from chromaflow.settings import Settings
-from chromaflow.store.read import INDEX, is_empty
 from chromaflow.tracking.client import connect, experiment_id
-from chromaflow.tracking.training_run import training_run
-from chromaflow.training.train import train
+from chromaflow.tracking.run import training_run
+from chromaflow.training.fit import train
 
 METRICS = ("validation_loss", "validation_ab_error")
 _LOG_RATIO = 10.0

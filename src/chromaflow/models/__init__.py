@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from chromaflow.color.codebook import build_codebook, codebook_settings
+from chromaflow.color.codebooks.registry import build_codebook, codebook_settings
 from chromaflow.errors import ModelError
-from chromaflow.models.base import Network
 from chromaflow.models.colorizer import Colorizer
+from chromaflow.models.networks.base import Network
 
 if TYPE_CHECKING:
     # A model that serves needs no settings, nor the library that checks them.
@@ -58,7 +58,7 @@ def network_class(name: str) -> type[Network]:
         raise ModelError(
             f"unknown network {name!r}; did you mean {', '.join(near)}?", "set model.network"
         )
-    network: type[Network] = importlib.import_module(f"chromaflow.models.{name}").NETWORK
+    network: type[Network] = importlib.import_module(f"chromaflow.models.networks.{name}").NETWORK
     return network
 
 

@@ -6,9 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from chromaflow.color.base import Codebook
+from chromaflow.color.codebooks.base import Codebook
 from chromaflow.errors import ModelError
-from chromaflow.models.base import Guide, Network
+from chromaflow.models.networks.base import Guide, Network
 from chromaflow.refine import refine
 
 

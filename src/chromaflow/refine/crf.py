@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from chromaflow.color.grid import BINS
+from chromaflow.color.codebooks.grid import BINS
 from chromaflow.refine import guided
 
 PIXELS = 4096

@@ -14,9 +14,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from chromaflow import files
 from chromaflow.console import progress
 from chromaflow.errors import ServerError
+from chromaflow.project import files
 from chromaflow.services.processes import Process, birth_of, describe_listener, end, group_of
 
 _GRACE_SECONDS = 10.0

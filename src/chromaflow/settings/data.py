@@ -4,7 +4,7 @@ from typing import Literal, get_args
 
 from pydantic import Field, model_validator
 
-from chromaflow.settings.group import Group
+from chromaflow.settings.base import Group
 from chromaflow.settings.quantities import Bytes, Part, Seconds
 
 # A new source is one module `chromaflow.sources.<name>` and its name here.

@@ -7,9 +7,9 @@ from pydantic import AfterValidator, Field, field_validator, model_validator
 from pydantic_core import PydanticKnownError
 
 from chromaflow.metrics.catalog import deciding
+from chromaflow.settings.base import Group
+from chromaflow.settings.compatibility import check_fit
 from chromaflow.settings.data import Download, Preprocess, Quality, Source, Split
-from chromaflow.settings.fitting import check_fit
-from chromaflow.settings.group import Group
 from chromaflow.settings.quantities import Bytes, Port, Seconds, Server
 from chromaflow.settings.system import Model, Training
 

@@ -10,9 +10,9 @@ import yaml
 from pydantic import ValidationError
 
 from chromaflow.errors import SettingsError
-from chromaflow.project import Project
-from chromaflow.settings.dialect import Loader
+from chromaflow.project.paths import Project
 from chromaflow.settings.groups import Settings
+from chromaflow.settings.yaml_io import Loader
 
 LAPTOP = "-laptop"
 

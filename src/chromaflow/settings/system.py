@@ -4,7 +4,7 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import Field
 
-from chromaflow.settings.group import Group
+from chromaflow.settings.base import Group
 from chromaflow.settings.quantities import Share
 
 # A new one is one module or class of that name in `chromaflow.models`, and its name here; so that a

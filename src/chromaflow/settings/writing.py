@@ -8,12 +8,12 @@ from typing import Any
 import yaml
 from pydantic import BeforeValidator
 
-from chromaflow import files
-from chromaflow.project import Project
-from chromaflow.settings.dialect import Dumper
-from chromaflow.settings.group import Group
+from chromaflow.project import files
+from chromaflow.project.paths import Project
+from chromaflow.settings.base import Group
 from chromaflow.settings.groups import Settings
 from chromaflow.settings.quantities import parse_duration, parse_size
+from chromaflow.settings.yaml_io import Dumper
 
 
 def _scalar(value: Any) -> str:

@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from chromaflow.errors import ServerError
-from chromaflow.project import Project
+from chromaflow.project.paths import Project
 from chromaflow.settings import Settings
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+from chromaflow.project.addresses import is_server, public_address
 
 _PROBE_SECONDS = 4.0
 # MLflow would repeat a request for minutes; a user's own choice stands.
@@ -38,16 +39,6 @@ _ENVIRONMENT = {
 def tracking_uri(project: Project, settings: Settings) -> str:
     """The address of MLflow: the setting, or a sqlite file in `.chromaflow`."""
     return settings.tracking.uri or f"sqlite:///{project.state / 'mlflow.db'}"
-
-
-def is_server(uri: str) -> bool:
-    """Whether the address is a tracking server's rather than a database's."""
-    return urlsplit(uri).scheme in ("http", "https")
-
-
-def public_address(uri: str) -> str:
-    """The address without user name and password, for messages and records."""
-    return re.sub(r"(?<=://)[^/@]*@", "", uri)
 
 
 def require_server(uri: str) -> None:

@@ -3,10 +3,10 @@
 import json
 from typing import TYPE_CHECKING
 
-from chromaflow.project import Project
-from chromaflow.split_names import SPLITS
-from chromaflow.tracking.data_facts import data_facts
-from chromaflow.tracking.facts import DataFacts
+from chromaflow.project.paths import Project
+from chromaflow.project.splits import SPLITS
+from chromaflow.provenance.data_facts import data_facts
+from chromaflow.provenance.facts import DataFacts
 
 if TYPE_CHECKING:
     from mlflow.entities import Dataset, DatasetInput

@@ -13,12 +13,12 @@ import torch.distributed
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from chromaflow.models.patchgan import PatchGAN
+from chromaflow.models.networks.parts.patchgan import PatchGAN
 from chromaflow.training.optimizers import rate_at
 
 if TYPE_CHECKING:
     from chromaflow.settings import Training
-    from chromaflow.training.losses.step import Step
+    from chromaflow.training.losses.context import Step
 
 _REAL = 0.9
 """What the discriminator is to say of true color."""

@@ -13,11 +13,11 @@ from torch.optim.swa_utils import AveragedModel
 from chromaflow.color.stored import decode_stored
 from chromaflow.errors import TrainingStoppedError
 from chromaflow.metrics.colorfulness import colorfulness
-from chromaflow.models.base import Network
 from chromaflow.models.colorizer import Colorizer
+from chromaflow.models.networks.base import Network
 from chromaflow.settings import Training
 from chromaflow.training.data.module import Batch
-from chromaflow.training.guides import draw_guide
+from chromaflow.training.guides.draw import draw_guide
 from chromaflow.training.losses import Losses, Step
 from chromaflow.training.optimizers import backbone_learns, build_optimizer, build_schedule
 

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.optim.lr_scheduler import LambdaLR
 
-from chromaflow.models.base import Network
+from chromaflow.models.networks.base import Network
 from chromaflow.settings import Training
 
 _LAYERS = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)

@@ -13,7 +13,7 @@ from pytorch_lightning.loggers import Logger
 
 from chromaflow.errors import SettingsError, TrainingStoppedError
 from chromaflow.settings import Settings, Training
-from chromaflow.training.checkpoint import AtomicCheckpoints
+from chromaflow.training.checkpoints import AtomicCheckpoints
 
 # What torch says where batch and crop leave batch normalization too little, and where the CPU's
 # memory is spent, by operating system.

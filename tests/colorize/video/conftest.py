@@ -1,6 +1,6 @@
 import pytest
 
-from tests.colorize.video.clips import pan, write_clip
+from tests.support.clips import pan, write_clip
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ from skimage import color
 from chromaflow.colorize.video import propagate
 from chromaflow.colorize.video.propagate import Propagation
 from chromaflow.colorize.video.read import Frame
-from chromaflow.models.base import Reference
-from tests.colorize.video.clips import pan
+from chromaflow.models.networks.base import Reference
+from tests.support.clips import pan
 
 LEVELS = np.arange(256, dtype=np.uint16) * 257
 

@@ -3,7 +3,7 @@ import pytest
 
 from chromaflow.colorize.video.read import Frame
 from chromaflow.colorize.video.scenes import with_ends
-from tests.colorize.video.clips import pan
+from tests.support.clips import pan
 
 
 def ends_of(pictures):

@@ -2,7 +2,7 @@ from collections.abc import Callable
 
 import pytest
 
-from chromaflow.project import Project
+from chromaflow.project.paths import Project
 
 MakeLab = Callable[..., Project]
 

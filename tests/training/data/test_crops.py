@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from chromaflow.data.store import chunks
+from chromaflow.data.store.mirror import Mirror
 from chromaflow.errors import DataError, SettingsError
-from chromaflow.project import Project
+from chromaflow.project.paths import Project
 from chromaflow.settings import Training
-from chromaflow.store import chunks
-from chromaflow.store.mirror import Mirror
 from chromaflow.training.data.crops import Crops, Squares
 from chromaflow.training.data.module import collate
 

@@ -8,7 +8,7 @@ import pytorch_lightning as pl
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chromaflow.project import Project
+from chromaflow.project.paths import Project
 from chromaflow.settings import Settings, Training
 from chromaflow.training.data.augment import warp_stored
 from chromaflow.training.data.crops import Crops

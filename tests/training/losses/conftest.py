@@ -9,9 +9,9 @@ from skimage.color import rgb2lab
 from skimage.transform import resize
 from torch import Tensor
 
-from chromaflow.color.codebook import build_codebook
-from chromaflow.models.base import Network, Outputs
+from chromaflow.color.codebooks.registry import build_codebook
 from chromaflow.models.colorizer import Colorizer
+from chromaflow.models.networks.base import Network, Outputs
 from chromaflow.training.losses import Step
 
 

@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from chromaflow.color.codebook import build_codebook
-from chromaflow.color.grid import BINS, Grid313
+from chromaflow.color.codebooks.grid import BINS, Grid313
+from chromaflow.color.codebooks.registry import build_codebook
 from chromaflow.errors import SettingsError
 from chromaflow.training.losses import Step
 from chromaflow.training.losses.bins import cross_entropy, kl

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from chromaflow.color.codebook import build_codebook
+from chromaflow.color.codebooks.registry import build_codebook
 from chromaflow.settings import Training
 from chromaflow.settings.system import LossName
 from chromaflow.training.losses import LOSSES, Losses, Step

@@ -9,10 +9,10 @@ import torch
 from skimage.color import lab2rgb
 from torch import Tensor
 
-from chromaflow.color.codebook import build_codebook
+from chromaflow.color.codebooks.registry import build_codebook
 from chromaflow.errors import ModelError, SettingsError
 from chromaflow.metrics.colorfulness import colorfulness as metric
-from chromaflow.models.lite import read_package
+from chromaflow.models.backbones.efficientnet_lite0 import read_package
 from chromaflow.training.losses import Step
 from chromaflow.training.losses.pictures import Perceptual, colorfulness
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from chromaflow.color.codebook import build_codebook
+from chromaflow.color.codebooks.registry import build_codebook
 from chromaflow.training.losses import Step
 from chromaflow.training.losses.regression import huber, l1, l2
 

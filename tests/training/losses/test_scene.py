@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from chromaflow.models.base import Outputs
+from chromaflow.models.networks.base import Outputs
 from chromaflow.training.losses import Step
 from chromaflow.training.losses.scene import scene
 

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from chromaflow.colorize.join import Floats
-from chromaflow.colorize.video.planes import Plane, resized
+from chromaflow.colorize.video.ycbcr import Plane, resized
 
 # Sundaram, Brox and Keutzer 2010 (ECCV), equation 5: how far a way there and back may miss.
 _SHARE, _SLACK = 0.01, 0.5

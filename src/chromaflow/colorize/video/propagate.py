@@ -11,9 +11,9 @@ import torch
 from chromaflow.colorize.image import PredictsColor, device_of, predict_small, shrunk
 from chromaflow.colorize.join import Floats, Levels, lightness_of_levels
 from chromaflow.colorize.video.motion import Trail, flow_between, moved
-from chromaflow.colorize.video.planes import Plane, resized
 from chromaflow.colorize.video.read import Frame
-from chromaflow.models.base import Reference
+from chromaflow.colorize.video.ycbcr import Plane, resized
+from chromaflow.models.networks.base import Reference
 
 if TYPE_CHECKING:
     from chromaflow.colorize.hints import UserHints

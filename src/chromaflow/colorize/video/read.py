@@ -15,7 +15,7 @@ from av.stream import Disposition, Stream
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from chromaflow.colorize.video.planes import Plane, YCbCr, is_colored
+from chromaflow.colorize.video.ycbcr import Plane, YCbCr, is_colored
 from chromaflow.errors import DataError
 
 SUFFIXES = frozenset({

@@ -8,8 +8,8 @@ import numpy as np
 from scenedetect import FrameTimecode
 from scenedetect.detectors import AdaptiveDetector
 
-from chromaflow.colorize.video.planes import Plane, resized
 from chromaflow.colorize.video.read import Frame
+from chromaflow.colorize.video.ycbcr import Plane, resized
 
 # A cut changes luma at least this much, on average, and this many times as much as it changes from
 # frame to frame around it; so that a moving camera is none. In 255 codes, spread as below.

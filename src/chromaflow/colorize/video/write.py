@@ -10,9 +10,9 @@ from av.container import OutputContainer
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from chromaflow.colorize.video.planes import Plane
 from chromaflow.colorize.video.propagate import Colored
 from chromaflow.colorize.video.read import Video
+from chromaflow.colorize.video.ycbcr import Plane
 from chromaflow.errors import DataError
 
 # Frames only follow from frames before them: so the times of segments never overlap.

@@ -13,10 +13,10 @@ import numpy as np
 import numpy.typing as npt
 from torch.utils.data import Dataset
 
+from chromaflow.data.store.mirror import Mirror
+from chromaflow.data.store.read import LabItem, LabShards, read_labels
 from chromaflow.errors import SettingsError
 from chromaflow.settings import Training
-from chromaflow.store.mirror import Mirror
-from chromaflow.store.read import LabItem, LabShards, read_labels
 from chromaflow.training.data.augment import source_side
 from chromaflow.training.data.order import Order
 

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from chromaflow.project import Project
+from chromaflow.data.store.mirror import Mirror
+from chromaflow.data.store.read import INDEX, is_empty
+from chromaflow.project.paths import Project
 from chromaflow.settings import Settings
-from chromaflow.store.mirror import Mirror
-from chromaflow.store.read import INDEX, is_empty
 from chromaflow.training.data.augment import warp_stored
 from chromaflow.training.data.crops import Crops, Item, Squares
 from chromaflow.training.data.order import Numbers

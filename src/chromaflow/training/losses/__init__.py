@@ -8,10 +8,10 @@ from torch import Tensor, nn
 from chromaflow.settings import Training
 from chromaflow.training.adversary import Adversary
 from chromaflow.training.losses.bins import cross_entropy, kl
+from chromaflow.training.losses.context import Step
 from chromaflow.training.losses.pictures import Perceptual, colorfulness
 from chromaflow.training.losses.regression import huber, l1, l2
 from chromaflow.training.losses.scene import scene
-from chromaflow.training.losses.step import Step
 from chromaflow.training.losses.suggestions import suggestions
 
 __all__ = ["LOSSES", "Loss", "Losses", "Step"]

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from chromaflow.color.bins import SoftBins
+from chromaflow.color.codebooks.bins import SoftBins
 from chromaflow.errors import SettingsError
-from chromaflow.training.losses.step import Step
+from chromaflow.training.losses.context import Step
 
 
 def softened_cross_entropy(logits: Tensor, target: SoftBins, first: int) -> Tensor:

@@ -4,9 +4,9 @@ import torch
 from torch import Tensor
 
 from chromaflow.errors import ModelError
-from chromaflow.models import lite
-from chromaflow.models.backbones import build_color_backbone
-from chromaflow.training.losses.step import Step
+from chromaflow.models.backbones import efficientnet_lite0 as lite
+from chromaflow.models.backbones.timm import build_color_backbone
+from chromaflow.training.losses.context import Step
 
 _LEVELS = 5
 _LEAST_VARIANCE = 1e-12

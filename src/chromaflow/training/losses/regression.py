@@ -9,7 +9,7 @@ from collections.abc import Callable
 import torch.nn.functional as F
 from torch import Tensor
 
-from chromaflow.training.losses.step import Step
+from chromaflow.training.losses.context import Step
 
 SCALE = 128.0
 """CIE units that count as 1."""

@@ -3,7 +3,7 @@
 import torch.nn.functional as F
 from torch import Tensor
 
-from chromaflow.training.losses.step import Step
+from chromaflow.training.losses.context import Step
 
 UNKNOWN = -1
 

@@ -6,10 +6,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from chromaflow.color.grid import Grid529
+from chromaflow.color.codebooks.grid import Grid529
 from chromaflow.errors import SettingsError
 from chromaflow.training.losses.bins import softened_cross_entropy
-from chromaflow.training.losses.step import Step
+from chromaflow.training.losses.context import Step
 
 
 @functools.lru_cache(maxsize=4)

@@ -1,0 +1,180 @@
+"""`chromaflow colorize`, thin: parse, call, print; heavy imports wait until it runs."""
+
+import dataclasses
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from chromaflow import settings
+from chromaflow.cli.options import JsonOption, PresetOption, SetOption, load, print_result
+
+_HINTS = "Hints, for a model that follows them"
+
+
+# Both are for before the checkout becomes the current folder.
+def _absolute(path: Path | None) -> Path | None:
+    return path.expanduser().resolve() if path else None
+
+
+def _text_or_file(text: str) -> str | Path:
+    # Path.is_file raises where a text is too long for a name.
+    return Path(text).resolve() if os.path.isfile(text) else text  # noqa: PTH113
+
+
+def _model_folder(
+    folder: Path | None, preset: str, set_: list[str] | None
+) -> tuple[Path, settings.Settings]:
+    """A model folder, or the champion's; a folder alone needs no checkout."""
+    if folder and not (preset or set_):
+        return folder, settings.Settings()
+    project, values = load(preset, set_)
+    if folder is None:
+        from chromaflow.tracking.registry.register import champion_folder
+
+        folder = champion_folder(project, values)
+    return folder, values
+
+
+def colorize(
+    photographs: Annotated[
+        list[Path], typer.Argument(help="Photographs, videos or folders of them.")
+    ],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Folder for the colored pictures.")
+    ] = Path("colorized"),
+    model: Annotated[
+        Path | None, typer.Option("--model", help="A model folder instead of the champion.")
+    ] = None,
+    key_model: Annotated[
+        Path | None,
+        typer.Option("--key-model", help="A model folder that colors the key frames of videos."),
+    ] = None,
+    refine: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="Refine the predicted color by the lightness: crf, guided, joint_bilateral, "
+            "superpixels, total_variation or none; by default as the model was trained.",
+        ),
+    ] = "",
+    upsample: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="How color comes to full size: bilinear, or by the edges of the photograph, "
+            "guided or joint_bilateral.",
+        ),
+    ] = "bilinear",
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace pictures beside the photographs, too.")
+    ] = False,
+    hints: Annotated[
+        Path | None,
+        typer.Option(
+            "--hints",
+            metavar="FILE",
+            help="Colors of places in one photograph: JSON with points, or a picture of its size "
+            "with strokes.",
+            rich_help_panel=_HINTS,
+        ),
+    ] = None,
+    palette: Annotated[
+        str,
+        typer.Option(
+            metavar="COLORS",
+            help='Colors to use, such as "#aa3311, teal", or a text file of them.',
+            rich_help_panel=_HINTS,
+        ),
+    ] = "",
+    reference: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="PICTURE",
+            help="A picture whose colors and saturation to follow.",
+            rich_help_panel=_HINTS,
+        ),
+    ] = None,
+    saturation: Annotated[
+        float | None,
+        typer.Option(min=0, max=1, help="Mean saturation to reach.", rich_help_panel=_HINTS),
+    ] = None,
+    preset: PresetOption = "",
+    set_: SetOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Color grey photographs and videos with the champion, at their own size and lightness.
+
+    Each becomes NAME-color in the output folder; videos keep their sound and the time of each
+    frame. A file that cannot be colored is named at the end, and the rest goes on; the exit code
+    is 1 then. A video that was interrupted goes on where it was.
+    """
+    sources = [path.expanduser().resolve() for path in photographs]
+    target = output.expanduser().resolve()
+    folder, hints, reference = _absolute(model), _absolute(hints), _absolute(reference)
+    key_folder = _absolute(key_model)
+    colors = _text_or_file(palette)
+    folder, values = _model_folder(folder, preset, set_)
+    from chromaflow.colorize import colorize_many
+    from chromaflow.models.model_folder import load_model
+    from chromaflow.refine import check_name
+
+    limit = values.source.max_pixels
+    told = None
+    if hints or palette or reference or saturation is not None:
+        from chromaflow.colorize.hints import read_hints
+
+        told = read_hints(
+            hints, palette=colors, reference=reference, saturation=saturation, max_pixels=limit
+        )
+    colorizer = load_model(folder)
+    if refine:
+        colorizer.refine = check_name(refine)
+    summary = colorize_many(
+        colorizer,
+        sources,
+        target,
+        max_pixels=limit,
+        overwrite=overwrite,
+        hints=told,
+        upsampling=upsample,
+        key_model=load_model(key_folder) if key_folder else None,
+    )
+    line = f"{summary.done} colored, {len(summary.failed)} failed: {target}"
+    if summary.were_colored:
+        line += f"\n{summary.were_colored} had color already and were colored anew"
+    print_result(dataclasses.asdict(summary), json, line)
+    for note in summary.notes:
+        print(f"  {note['file']}: {note['note']}", file=sys.stderr)
+    for failure in summary.failed:
+        print(f"  {failure['file']}: {failure['reason']}", file=sys.stderr)
+    if summary.failed:
+        raise typer.Exit(1)
+
+
+def export(
+    target: Annotated[Path, typer.Argument(help="The ONNX file to write.")],
+    model: Annotated[
+        Path | None, typer.Option("--model", help="A model folder instead of the champion.")
+    ] = None,
+    side: Annotated[int, typer.Option(help="Of the square image that it takes, pixels.")] = 256,
+    preset: PresetOption = "",
+    set_: SetOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Write the champion as ONNX: lightness (1, 1, side, side) in 0..100 to ab.
+
+    ONNX Runtime must give the same colors within 0.01 CIE units.
+    """
+    place = target.expanduser().resolve()
+    folder, _ = _model_folder(_absolute(model), preset, set_)
+    from chromaflow.models.model_folder import load_model
+    from chromaflow.models.onnx import export_onnx
+
+    colorizer = load_model(folder)
+    colorizer.refine = "none"
+    difference = export_onnx(colorizer, place, side)
+    result = {"target": str(place), "difference": difference}
+    print_result(result, json, f"{place}: at most {difference:.1g} CIE units from torch's colors")

@@ -1,0 +1,99 @@
+"""The commands of `chromaflow quarantine`, thin: parse, call, print."""
+
+import json as json_module
+import os
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from chromaflow import settings
+from chromaflow.project.paths import Project
+
+group = typer.Typer(
+    name="quarantine",
+    help="Look at what the rules refused; release an image, or take that back.",
+    no_args_is_help=True,
+)
+
+JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+ReasonOption = Annotated[
+    str, typer.Option("--reason", metavar="NAME", help="Only what this rule refused.")
+]
+Images = Annotated[list[str], typer.Argument(metavar="ID...", help="Ids of images.")]
+_VALIDATE = "the next validation heeds it; commit releases.yaml"
+
+
+def _project() -> Project:
+    project = Project.find()
+    os.chdir(project.root)
+    return project
+
+
+def _print(result: Any, as_json: bool, lines: list[str]) -> None:
+    print(json_module.dumps(result, indent=2) if as_json else "\n".join(lines))
+
+
+@group.command("list")
+def list_(reason: ReasonOption = "", json: JsonOption = False) -> None:
+    """Count the refused images by reason; with --reason name each with all of its reasons."""
+    from chromaflow.data.quality.review import list_refused
+
+    found = list_refused(_project(), reason)
+    lines = [f"{count:>9}  {name}" for name, count in found["reasons"].items()]
+    if reason:
+        lines = [f"{image['id']}  {'; '.join(image['reasons'])}" for image in found["images"]]
+    lines.append(f"{found['quarantined']} images in quarantine, {len(found['releases'])} released")
+    lines += [
+        f"  {release['id']}  from {', '.join(release['rules'])} by {release['who']} at "
+        f"{release['when']}: {release['why']}"
+        for release in found["releases"]
+    ]
+    _print(found, json, lines)
+
+
+@group.command()
+def sheet(
+    reason: ReasonOption = "",
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Folder for the pages.")
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """Write contact sheets of the refused images: pictures with ids and reasons."""
+    from chromaflow.reporting.quarantine_sheets import write_sheets
+
+    target = output.expanduser().resolve() if output else None
+    project = _project()
+    folder = target or project.root / "reports" / "quarantine"
+    found = write_sheets(project, settings.load(project), folder, reason)
+    line = f"{found['index']}: {found['images']} images on {found['pages']} pages"
+    _print(found, json, [line])
+
+
+@group.command()
+def release(
+    images: Images,
+    why: Annotated[str, typer.Option("--why", metavar="TEXT", help="The reason, for the record.")],
+    rule: Annotated[
+        list[str] | None,
+        typer.Option("--rule", metavar="NAME", help="Waive only this rule; may be repeated."),
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """Let refused images train, on record: who, when, why and for which bytes."""
+    from chromaflow.data.quality.review import release as decide
+
+    made = decide(_project(), images, why, rule or ())
+    lines = [f"{entry.id} released from {', '.join(entry.rules)}" for entry in made]
+    _print([entry.model_dump() for entry in made], json, [*lines, _VALIDATE])
+
+
+@group.command()
+def recall(images: Images, json: JsonOption = False) -> None:
+    """Take releases back: the rules judge these images again."""
+    from chromaflow.data.quality import waivers
+
+    taken = waivers.remove(_project(), images)
+    lines = [f"{entry.id} is judged by {', '.join(entry.rules)} again" for entry in taken]
+    _print([entry.model_dump() for entry in taken], json, [*lines, _VALIDATE])

@@ -1,0 +1,1 @@
+"""Ways to write color as a target to learn, and to read it back; one module a codebook."""

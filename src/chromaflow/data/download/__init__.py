@@ -1,0 +1,1 @@
+"""Files from HTTP servers and object stores, resumed after a kill."""

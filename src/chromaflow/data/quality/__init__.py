@@ -1,0 +1,1 @@
+"""Whether an image may train: expectations, duplicates, splits, quarantine."""

@@ -1,0 +1,1 @@
+"""The raw snapshot: its manifest, its shards, and how both are read."""

@@ -1,0 +1,125 @@
+"""The user's own photographs: every image file of a folder and its sub-folders."""
+
+import os
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from urllib.parse import quote
+
+from chromaflow.data.sources.base import Opener, Record, draw, read_file, resolve
+from chromaflow.errors import DataError
+from chromaflow.project.paths import Project
+from chromaflow.settings import Settings
+
+EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif"})
+
+
+def _raise(error: OSError) -> None:
+    raise error
+
+
+def _readable(text: str) -> str:
+    """A name from the disk as proper text; bytes that are no UTF-8 become question marks."""
+    return os.fsencode(text).decode("utf-8", "replace")
+
+
+class Folder:
+    """Photographs of a folder; see `chromaflow.data.sources.base.Source`.
+
+    The label is the name of the sub-folder that a photograph lies in, or empty. Hidden files and
+    folders are passed over, and so are links that lead out of the folder.
+
+    Raises:
+        DataError: `source.folder` is empty, no folder, not readable, without an image, or holds the
+            checkout itself.
+    """
+
+    prefix = "folder:"
+    split = ""
+    setting = "source.folder"
+    mend = "chromaflow ingest --set source.name=folder --set source.folder=PATH"
+
+    def __init__(self, project: Project, settings: Settings) -> None:
+        text = self._text(settings)
+        if not text:
+            raise DataError("source.name = folder, but source.folder names no folder.", self.mend)
+        self._license = settings.source.license
+        self._name = f"{self.setting} = {text}"
+        self._root = resolve(project, text)
+        self.skipped = 0
+        try:
+            self._check(project)
+            self._names = list(self._walk())
+        except OSError as error:
+            raise DataError(
+                f"{self._name}: {error.filename} cannot be read: {error.strerror}", self.mend
+            ) from None
+        if not self._names:
+            kinds = " ".join(sorted(EXTENSIONS))
+            raise DataError(
+                f"{self._name} holds no image ({kinds}); links to other folders are passed over.",
+                self.mend,
+            )
+        self._names = self._choose(self._names, settings)
+
+    def _text(self, settings: Settings) -> str:
+        return settings.source.folder
+
+    def _choose(self, names: list[str], settings: Settings) -> list[str]:
+        return draw(names, self._url, settings.source)
+
+    def _url(self, name: str) -> str:
+        return self.prefix + quote(os.fsencode(name))
+
+    def _check(self, project: Project) -> None:
+        if not self._root.is_dir():
+            state = "is no folder" if self._root.exists() else "does not exist"
+            raise DataError(f"{self._name} {state}.", self.mend)
+        self._root = self._root.resolve()
+        if project.root.resolve().is_relative_to(self._root):
+            raise DataError(f"{self._name} holds this checkout, with all its pictures.", self.mend)
+        if self._root.is_relative_to(project.raw.resolve()):
+            raise DataError(
+                f"{self._name} lies in {project.raw}, which is ingest's own.", self.mend
+            )
+
+    def _walk(self) -> Iterator[str]:
+        for place, folders, names in os.walk(self._root, onerror=_raise):
+            folders[:] = sorted(name for name in folders if not name.startswith("."))
+            for name in sorted(names):
+                path = Path(place, name)
+                if self._is_photograph(path):
+                    yield path.relative_to(self._root).as_posix()
+                else:
+                    self.skipped += 1
+
+    def _is_photograph(self, path: Path) -> bool:
+        if path.name.startswith(".") or path.suffix.lower() not in EXTENSIONS:
+            return False
+        try:
+            inside = not path.is_symlink() or path.resolve().is_relative_to(self._root)
+            return inside and path.is_file()
+        # A link that leads to itself; newer releases of Python raise OSError.
+        except (RuntimeError, OSError):
+            return False
+
+    @property
+    def total(self) -> int:
+        """How many photographs there are."""
+        return len(self._names)
+
+    def records(self) -> Iterator[Record]:
+        """The photographs, folder after folder, by name."""
+        for name in self._names:
+            path = self._root / name
+            yield Record(
+                url=self._url(name),
+                label=_readable(path.parent.name) if path.parent != self._root else "",
+                license=self._license,
+                extension=path.suffix.lower(),
+                read=partial(read_file, path),
+                split=self.split,
+            )
+
+
+SOURCE: Opener = Folder

@@ -1,0 +1,1 @@
+"""Shards of 8-bit Lab: written, read, mirrored."""

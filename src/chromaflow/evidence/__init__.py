@@ -1,0 +1,1 @@
+"""Whether a candidate takes the champion's place, and on which evidence."""

@@ -1,0 +1,1 @@
+"""Pretrained image classifiers that networks build on."""

@@ -1,0 +1,157 @@
+"""The model folder: weights and what rebuilds the model around them, and nothing that runs code."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from safetensors import SafetensorError
+from torch import Tensor
+
+from chromaflow.color.codebooks.registry import build_codebook
+from chromaflow.errors import ModelError
+from chromaflow.models import build_network
+from chromaflow.models.colorizer import Colorizer
+from chromaflow.project import files
+from chromaflow.refine import REFINEMENTS
+
+DESCRIPTION = "model.json"
+WEIGHTS = "weights.safetensors"
+FORMAT = 2
+_MEND = "take a model folder that chromaflow has written, or run chromaflow train"
+
+
+def save_model(model: Colorizer, folder: Path) -> None:
+    """Write a model folder, all of it or nothing; the same model gives the same bytes.
+
+    Args:
+        model: On any device.
+        folder: Replaced where it exists.
+    """
+    tensors = {
+        name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()
+    }
+    with files.atomic_folder(folder) as temporary:
+        # The format's own metadata has no fixed order of keys, so it stays empty.
+        (temporary / WEIGHTS).write_bytes(safetensors.torch.save(tensors))
+        files.write_json(temporary / DESCRIPTION, {"format": FORMAT, **model.config()})
+
+
+def read_description(folder: Path) -> dict[str, Any]:
+    """What a model folder tells of its network, codebook and refinement.
+
+    Raises:
+        ModelError: A file that cannot be read, of another format or without one of the three.
+    """
+    path = folder / DESCRIPTION
+    try:
+        description = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ModelError(f"{path} cannot be read: {error.strerror}", _MEND) from None
+    except ValueError as error:
+        raise ModelError(f"{path} is not valid JSON: {error}", _MEND) from None
+    if not isinstance(description, dict) or description.get("format") != FORMAT:
+        found = description.get("format") if isinstance(description, dict) else None
+        raise ModelError(
+            f"{path} has format {found!r}; this chromaflow reads format {FORMAT}.",
+            "upgrade chromaflow, or train the model anew",
+        )
+    if description.get("refine") not in REFINEMENTS:
+        known = ", ".join(REFINEMENTS)
+        raise ModelError(f"{path} names no way to refine the color, of {known}.", _MEND)
+    for part in ("network", "codebook"):
+        settings = description.get(part)
+        if not isinstance(settings, dict) or not isinstance(settings.get("name"), str):
+            raise ModelError(f"{path} names no {part}.", _MEND)
+    return description
+
+
+def _build(description: dict[str, Any], path: Path) -> Colorizer:
+    network, codebook = dict(description["network"]), dict(description["codebook"])
+    try:
+        book = build_codebook(**codebook)
+        net = build_network(network.pop("name"), book.channels, **network)
+        model = Colorizer(net, book, description["refine"])
+    except ModelError as error:
+        raise ModelError(f"{path}: {error.problem}", error.mend or _MEND) from None
+    except TypeError as error:
+        raise ModelError(f"{path} cannot be understood: {error}", _MEND) from None
+    if {"format": FORMAT, **model.config()} != description:
+        raise ModelError(f"{path} says more or less than its network and codebook do.", _MEND)
+    return model
+
+
+def _read_weights(path: Path) -> dict[str, Tensor]:
+    try:
+        return dict(safetensors.torch.load_file(path))
+    except (OSError, SafetensorError) as error:
+        raise ModelError(f"{path} cannot be read: {error}", _MEND) from None
+
+
+def _list(names: set[str]) -> str:
+    shown = sorted(names)[:3]
+    return ", ".join(shown) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+
+
+def _check_weights(tensors: dict[str, Tensor], own: dict[str, Tensor], path: Path) -> None:
+    mend = "put model.json and weights.safetensors of one training together"
+    for names, what in (
+        (own.keys() - tensors.keys(), "lacks"),
+        (tensors.keys() - own.keys(), "also holds"),
+    ):
+        if names:
+            raise ModelError(
+                f"{path} is of another recipe than {DESCRIPTION}: it {what} {_list(set(names))}.",
+                mend,
+            )
+    other = {
+        n for n, t in own.items() if t.shape != tensors[n].shape or t.dtype != tensors[n].dtype
+    }
+    if other:
+        raise ModelError(
+            f"{path} is of another recipe than {DESCRIPTION}: other sizes of {_list(other)}.", mend
+        )
+    broken = {
+        n for n, t in tensors.items() if t.is_floating_point() and not bool(t.isfinite().all())
+    }
+    if broken:
+        raise ModelError(
+            f"{path} holds values that are no numbers in {_list(broken)}.", "train the model anew"
+        )
+
+
+def load_model(folder: Path, device: str | torch.device = "cpu") -> Colorizer:
+    """Read a model folder, in evaluation mode.
+
+    Args:
+        folder: With `model.json` and `weights.safetensors`.
+        device: Where the model goes.
+
+    Raises:
+        ModelError: The folder or a file of it is missing or broken, of another format, of another
+            recipe than it says, or holds values that are no numbers.
+    """
+    if not folder.is_dir():
+        raise ModelError(f"there is no model folder {folder}.", _MEND)
+    description = read_description(folder)
+    tensors = _read_weights(folder / WEIGHTS)
+    model = _build(description, folder / DESCRIPTION)
+    _check_weights(tensors, model.state_dict(), folder / WEIGHTS)
+    model.load_state_dict(tensors)
+    return model.eval().to(device)
+
+
+def model_digest(folder: Path) -> str:
+    """The model's name in registry, signature and audit: 64 hexadecimal digits over both files.
+
+    Raises:
+        ModelError: One of the two files is missing, or there is another one.
+    """
+    names = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+    if names != {DESCRIPTION, WEIGHTS}:
+        found = _list(names) or "nothing"
+        raise ModelError(
+            f"{folder} must hold {DESCRIPTION} and {WEIGHTS}, but holds {found}.", _MEND
+        )
+    return files.digest_of_folder(folder)

@@ -1,0 +1,1 @@
+"""The published colorization networks, one module a network."""

@@ -1,0 +1,1 @@
+"""The checkout: its paths, files, locks and DVC."""

@@ -1,0 +1,1 @@
+"""Everything that makes a page or a record for readers; nothing here decides anything."""

@@ -1,0 +1,1 @@
+"""Descriptions that other programs read: Croissant, OpenLineage."""

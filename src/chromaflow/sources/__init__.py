@@ -1,1 +1,0 @@
-"""Where images come from, and the raw snapshot that they are put into."""

@@ -1,0 +1,1 @@
+"""The verbs: what `chromaflow <verb>` does is in `steps/<verb>.py`; `table.py` lists them all."""

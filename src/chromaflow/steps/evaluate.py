@@ -1,0 +1,65 @@
+"""The step `chromaflow evaluate`: the candidate on the held-out images, beside the baselines."""
+
+from typing import Any
+
+from chromaflow import console
+from chromaflow.evaluation.baselines import BASELINES
+from chromaflow.evaluation.measure import Measurements, Progress, measure_model, model_to_measure
+from chromaflow.evaluation.measurements import write_table
+from chromaflow.evaluation.strips import choose, write_pictures
+from chromaflow.metrics.base import Metric
+from chromaflow.metrics.catalog import METRICS
+from chromaflow.models.model_folder import model_digest
+from chromaflow.project import files
+from chromaflow.project.paths import Project
+from chromaflow.settings import Settings
+
+
+def _summary(system: Measurements, truth: Measurements) -> dict[str, float]:
+    def value(metric: Metric) -> float:
+        if name := metric.difference_of:
+            return abs(system.mean(name) - truth.mean(name))
+        return system.mean(metric.name)
+
+    return {name: round(value(metric), 4) for name, metric in METRICS.items()}
+
+
+def evaluate(
+    project: Project, settings: Settings, progress: Progress = console.progress
+) -> dict[str, Any]:
+    """Measure `models/candidate` on the test split, and write `reports/evaluation` whole.
+
+    The baselines stand beside it; PSNR rewards both of them. Where it computes, see
+    `model_to_measure`.
+
+    Args:
+        project: The checkout.
+        settings: Its settings.
+        progress: How to show progress.
+
+    Returns:
+        What `metrics.json` holds: `digest` of the model, `images`, and for `model` and each
+        baseline every metric of the catalog, rounded to 4 decimals; for `truth` those without a
+        better and a worse.
+
+    Raises:
+        DataError: The test split or the statistics are missing, or the split is empty.
+        ModelError: There is no candidate, or it cannot be used.
+    """
+    test, evaluation = project.lab / "test", settings.evaluation
+    baselines = {name: one.predictor(project.lab) for name, one in BASELINES.items()}
+    with model_to_measure(project.candidate, settings.training) as model:
+        measured = measure_model(model, test, evaluation, baselines=baselines, progress=progress)
+        truth = measured.pop("truth")
+        result: dict[str, Any] = {
+            "digest": model_digest(project.candidate),
+            "images": len(truth.ids),
+            "truth": {metric: round(truth.mean(metric), 4) for metric in truth.values},
+            **{name: _summary(system, truth) for name, system in measured.items()},
+        }
+        shown = choose(truth.ids, evaluation.pictures)
+        with files.atomic_folder(project.evaluation) as folder:
+            files.write_json(folder / "metrics.json", result)
+            write_table(folder / "per_image.csv", measured)
+            write_pictures(model, test, shown, evaluation.size, folder / "pictures")
+    return result

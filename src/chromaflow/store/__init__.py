@@ -1,1 +1,0 @@
-"""Lab shards: stored photographs, written once and read in place."""

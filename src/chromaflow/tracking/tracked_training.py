@@ -1,0 +1,39 @@
+"""The training step as the command runs it: alone in its checkout, and tracked where MLflow is."""
+
+import contextlib
+from typing import Any
+
+from chromaflow.project import dvc
+from chromaflow.project.packages import is_installed
+from chromaflow.project.paths import Project
+from chromaflow.settings import Settings
+from chromaflow.training import result_cache
+from chromaflow.training.fit import fingerprint, train
+from chromaflow.training.ranks import is_first_rank
+
+
+def train_tracked(project: Project, settings: Settings) -> dict[str, Any]:
+    """Train as one MLflow run; without MLflow, as on a node that only trains, without tracking.
+
+    A training that ended and that DVC has not recorded, because it was killed, is not repeated.
+
+    Returns:
+        What `chromaflow.training.fit.train` returns.
+
+    Raises:
+        ServerError: Another training is at work in this checkout, or MLflow does not answer.
+        UserError: Whatever stops the training itself.
+    """
+    with project.alone("training") if is_first_rank() else contextlib.nullcontext():
+        mark = fingerprint(project, settings)
+        summary = result_cache.summary_file(project, mark)
+        if not dvc.awaits(project, "reports/training/summary.json", summary):
+            result_cache.forget(project, mark)
+        if not is_installed("mlflow"):
+            return train(project, settings)
+        from chromaflow.tracking.run import training_run  # noqa: PLC0415
+
+        with training_run(project, settings) as run:
+            result = train(project, settings, loggers=run.loggers, callbacks=run.callbacks)
+            run.finish(result)
+        return result

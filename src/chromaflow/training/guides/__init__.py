@@ -1,0 +1,1 @@
+"""What a simulated user or a reference picture tells a network while it trains."""

@@ -1,0 +1,150 @@
+import contextlib
+import os
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from chromaflow.colorize import batch as folder_module
+from chromaflow.colorize.batch import Summary, colorize_many
+from chromaflow.colorize.write import StorageError
+from chromaflow.errors import ModelError, SettingsError, UserError
+
+
+@pytest.fixture
+def album(tmp_path):
+    grey = np.random.default_rng(12).integers(0, 256, (40, 50), dtype=np.uint8)
+    for name in ("a.png", "one/b.jpg", "one/two/c.tif", "one/d.gif"):
+        path = tmp_path / "album" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(grey).save(path)
+    (tmp_path / "album" / "notes.txt").write_text("no picture")
+    (tmp_path / "album" / ".hidden.png").write_text("no picture")
+    return tmp_path / "album"
+
+
+def _names(folder):
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+
+
+COLORED = ["a-color.png", "one/b-color.jpg", "one/d-color.png", "one/two/c-color.tif"]
+
+
+def test_a_folder_is_mirrored_and_a_second_run_replaces_its_own_outputs(tmp_path, album, tint):
+    for _ in range(2):
+        assert colorize_many(tint, [album], tmp_path / "out.v1", size=32) == Summary(done=4)
+        assert _names(tmp_path / "out.v1") == COLORED
+
+
+def test_outputs_inside_the_source_are_not_colored_again(album, tint):
+    for _ in range(2):
+        summary = colorize_many(tint, [album], album / "colored", size=32)
+        assert summary == Summary(done=4)
+        assert _names(album / "colored") == COLORED
+    (album / "a.png").unlink()
+    assert colorize_many(tint, [album], album / "colored", size=32).done == 3
+    assert _names(album / "colored") == COLORED
+
+
+def test_outputs_beside_the_photographs_are_neither_colored_nor_replaced(album, tint):
+    assert colorize_many(tint, [album], album, size=32) == Summary(done=4)
+    files = _names(album)
+    again = colorize_many(tint, [album], album, size=32)
+    assert again.done == 0
+    assert len(again.failed) == 4
+    assert all("exists already" in failure["reason"] for failure in again.failed)
+    assert colorize_many(tint, [album], album, size=32, overwrite=True) == Summary(done=4)
+    assert _names(album) == files
+
+
+def test_it_goes_on_past_what_is_bad_and_names_it(tmp_path, album, tint):
+    (album / "one" / "bad.jpg").write_bytes(b"no picture at all")
+    (album / "zero.png").touch()
+    (tmp_path / "bare").mkdir()
+    sources = [tmp_path / "missing.jpg", tmp_path / "bare", album]
+    summary = colorize_many(tint, sources, tmp_path / "out", size=32)
+    assert summary.done == 4
+    reasons = {failure["file"]: failure["reason"] for failure in summary.failed}
+    assert reasons.keys() == {
+        str(path) for path in (*sources[:2], album / "one" / "bad.jpg", album / "zero.png")
+    }
+    # The file stands beside its reason already.
+    assert not any(path in reason for path, reason in reasons.items() if path.endswith("g"))
+    assert "holds no photographs" in reasons[str(tmp_path / "bare")]
+    assert _names(tmp_path / "out") == COLORED
+
+
+def test_an_unreadable_folder_is_named(tmp_path, album, tint, monkeypatch):
+    scandir = os.scandir
+
+    def refuse(path):
+        if str(path).endswith("two"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    summary = colorize_many(tint, [album], tmp_path / "out", size=32)
+    assert summary.done == 3
+    (failure,) = summary.failed
+    assert failure == {
+        "file": str(album / "one" / "two"),
+        "reason": "cannot be read: Permission denied.",
+    }
+
+
+def test_two_photographs_never_share_an_output(tmp_path, album, tint):
+    Image.open(album / "a.png").save(album / "a.gif")
+    summary = colorize_many(tint, [album, album / "a.png"], tmp_path / "out", size=32)
+    assert summary.done == 4
+    assert summary.failed == [
+        {
+            "file": str(album / "a.png"),
+            "reason": f"{tmp_path / 'out' / 'a-color.png'} is already the picture of "
+            f"{album / 'a.gif'}; rename one of them.",
+        }
+    ]
+
+
+def test_a_full_disk_stops_it_and_counts_what_is_done(tmp_path, album, tint, monkeypatch):
+    color = folder_module.colorize_photo
+    calls = []
+
+    def fill(*arguments, **options):
+        calls.append(arguments)
+        if len(calls) == 3:
+            raise StorageError("The disk is full.", "make room")
+        return color(*arguments, **options)
+
+    monkeypatch.setattr(folder_module, "colorize_photo", fill)
+    with pytest.raises(StorageError, match=r"full. 2 of 4 photographs were colored before"):
+        colorize_many(tint, [album], tmp_path / "out", size=32)
+
+
+def test_faults_that_hold_for_every_photograph_stop_it(tmp_path, album, tint):
+    with pytest.raises(UserError, match="is a file"):
+        colorize_many(tint, [album], album / "a.png")
+    with pytest.raises(SettingsError, match="size = 8"):
+        colorize_many(tint, [album], tmp_path / "out", size=8)
+    tint.strength = float("nan")
+    with pytest.raises(ModelError):
+        colorize_many(tint, [album], tmp_path / "out", size=32)
+
+
+def test_progress_counts_every_photograph(tmp_path, album, tint):
+    seen = []
+
+    @contextlib.contextmanager
+    def progress(description, total):
+        seen.append((description, total))
+        yield seen.append
+
+    (album / "zero.png").touch()
+    colorize_many(tint, [album], tmp_path / "out", size=32, progress=progress)
+    assert seen == [("Coloring", 5), 1, 1, 1, 1, 1]
+
+
+def test_photographs_that_were_in_color_are_counted(tmp_path, tint):
+    rgb = np.random.default_rng(13).integers(0, 256, (40, 50, 3), dtype=np.uint8)
+    Image.fromarray(rgb).save(tmp_path / "a.png")
+    summary = colorize_many(tint, [tmp_path / "a.png"], tmp_path / "out", size=32)
+    assert summary == Summary(done=1, were_colored=1)

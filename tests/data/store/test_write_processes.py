@@ -1,0 +1,128 @@
+import contextlib
+import multiprocessing
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from chromaflow import settings as settings_file
+from chromaflow.data.store import convert, write
+from chromaflow.data.store.write import preprocess
+from chromaflow.errors import DataError, UserError
+from chromaflow.project.files import digest_of_folder
+from chromaflow.settings import Settings
+
+
+def over(processes, settings, monkeypatch):
+    """Settings for so many processes, which are worth it even for small images."""
+    monkeypatch.setattr(write, "_WORTH_A_PROCESS", 1)
+    runtime = settings.runtime.model_copy(update={"processes": processes})
+    return settings.model_copy(update={"runtime": runtime})
+
+
+@pytest.mark.parametrize("table", [1, 2**62], ids=["table", "direct"])
+def test_any_number_of_processes_gives_the_same_bytes(
+    table, accept, snapshot, small, tmp_path, monkeypatch
+):
+    project = accept(snapshot)
+    summary = preprocess(project, small)
+    expected = digest_of_folder(project.lab)
+    project.lab.rename(tmp_path / "other")
+    monkeypatch.setattr(write, "_WORTH_A_TABLE", table)
+    started, real = [], convert.convert
+    monkeypatch.setattr(write, "convert", lambda *given: started.append(given[2]) or real(*given))
+    assert preprocess(project, over(3, small, monkeypatch)) == summary
+    assert started == [3]
+    assert digest_of_folder(project.lab) == expected
+
+
+def test_few_photographs_start_no_process(accept, snapshot, small, monkeypatch):
+    monkeypatch.setattr(convert, "_over_processes", None)
+    settings = small.model_copy(update={"runtime": Settings().runtime})
+    assert preprocess(accept(snapshot), settings)["decoded"] == 21
+
+
+def test_processes_tell_what_is_wrong(accept, snapshot, small, monkeypatch):
+    project = accept(snapshot)
+    victim = project.raw / "sample" / "000001.tar"
+    victim.unlink()
+    with pytest.raises(DataError, match=r"000001\.tar is missing"):
+        preprocess(project, over(2, small, monkeypatch))
+    accept(snapshot)
+    assert preprocess(project, small)["images"]["train"] == 15
+
+
+def test_a_process_that_was_killed_is_told(accept, snapshot, small, monkeypatch, tmp_path):
+    project = accept(snapshot)
+    preprocess(project, small)
+    expected = digest_of_folder(project.lab)
+    project.lab.rename(tmp_path / "other")
+
+    def progress(*_):
+        for process in multiprocessing.active_children():
+            process.kill()
+        return contextlib.nullcontext(lambda _: progress())
+
+    with pytest.raises(UserError, match=r"runtime\.processes"):
+        preprocess(project, over(2, small, monkeypatch), progress)
+    preprocess(project, small)
+    assert digest_of_folder(project.lab) == expected
+
+
+PROGRAM = """
+import sys
+from pathlib import Path
+from chromaflow import settings
+from chromaflow.project.paths import Project
+from chromaflow.store import write
+if __name__ == "__main__":
+    write._WORTH_A_PROCESS = 1
+    project = Project(Path(sys.argv[1]))
+    write.preprocess(project, settings.load(project))
+"""
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_killed_at_random_moments_it_goes_on(
+    processes, accept, snapshot, small, tmp_path, monkeypatch
+):
+    project = accept(snapshot)
+    preprocess(project, small)
+    expected = digest_of_folder(project.lab)
+    project.lab.rename(tmp_path / "whole")
+    settings_file.save(project, over(processes, small, monkeypatch))
+    random = np.random.default_rng(processes)
+    program = tmp_path / "program.py"
+    program.write_text(PROGRAM)
+    command = [sys.executable, str(program), str(project.root)]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    for _ in range(3):
+        run = subprocess.Popen(command, env=environment, start_new_session=True)
+        # Until the first file is there, then a little longer.
+        while run.poll() is None and not list(project.lab.glob("*/*")):
+            time.sleep(0.002)
+        time.sleep(random.uniform(0, 0.05))
+        run.kill()
+        run.wait()
+        # Its processes end by themselves.
+        deadline = time.monotonic() + 20
+        while alive_in(run.pid) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert not alive_in(run.pid)
+    preprocess(project, small)
+    assert digest_of_folder(project.lab) == expected
+
+
+def alive_in(session):
+    """Processes of a session that convert photographs."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            state, _, _, owner = stat.read_text().rpartition(")")[2].split()[:4]
+            if int(owner) == session and state != "Z":
+                found.append(stat.parent.name)
+    return found

@@ -1,0 +1,58 @@
+"""Manifests for the tests of the validation: good rows, changed where a test needs it."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from chromaflow.data.snapshot.manifest import SCHEMA
+from chromaflow.project.paths import Project
+
+MEASURES = (
+    *("width", "height", "mean_chroma", "chroma_spread", "mean_a", "mean_b", "luma_spread"),
+    *("free_chroma", "phash"),
+)
+
+
+def row(index: int, **changes: object) -> dict:
+    rng = np.random.default_rng(index)
+    good = {
+        "id": f"{index:016x}",
+        "source": "folder",
+        "url": f"folder:{index}.jpg",
+        "label": "",
+        "license": "CC0",
+        "sha256": f"{index:064x}",
+        "bytes": 1000,
+        "width": 300,
+        "height": 200,
+        "decodes": True,
+        "mean_chroma": 20.0,
+        "chroma_spread": 9.0,
+        "mean_a": 5.0,
+        "mean_b": -5.0,
+        "luma_spread": 20.0,
+        "free_chroma": 10.0,
+        "phash": f"{int(rng.integers(0, 2**63)):016x}",
+        "shard": f"folder/{index // 10:06d}.tar",
+        "key": f"{index:016x}",
+        "error": None,
+        "split_hint": None,
+    }
+    return {**good, **changes}
+
+
+def rows(count: int, **changes: object) -> list[dict]:
+    return [row(index, **changes) for index in range(1, count + 1)]
+
+
+def write(project: Project, entries: Sequence[dict]) -> None:
+    project.raw.mkdir(parents=True, exist_ok=True)
+    table = pa.Table.from_pylist(list(entries), schema=SCHEMA)
+    pq.write_table(table.sort_by("id"), project.raw / "manifest.parquet")
+
+
+def rows_of(path: Path) -> dict[str, dict]:
+    return {found["id"]: found for found in pq.read_table(path).to_pylist()}

@@ -1,0 +1,192 @@
+import json
+import warnings
+
+import pytest
+import torch
+from mlflow.exceptions import MlflowException
+
+from chromaflow.errors import (
+    ChromaflowWarning,
+    ServerError,
+    TrainingInterruptedError,
+    TrainingStoppedError,
+)
+from chromaflow.project import files
+from chromaflow.provenance.facts import FlowFacts
+from chromaflow.settings import Settings
+from chromaflow.tracking import run as module
+from chromaflow.tracking.client import connect, experiment_id
+from chromaflow.tracking.run import grid, training_run
+
+RESULT = {
+    "digest": "d" * 64,
+    "fingerprint": "f" * 64,
+    "steps": 100,
+    "crops": 1600,
+    "resumed_from": 0,
+}
+
+
+@pytest.fixture(autouse=True)
+def known_fingerprint(monkeypatch):
+    monkeypatch.setattr(module, "fingerprint", lambda _, settings: settings.model.network)
+
+
+def runs(project, settings):
+    client = connect(project, settings)
+    return client, client.search_runs([experiment_id(client, project, settings)])
+
+
+def test_a_training_leaves_settings_data_metrics_pictures_and_result(project, settings):
+    files.write_text(project.training_report / "curves.csv", "step\n")
+    files.write_json(project.validated / "validation.json", {"splits": {"train": 7}})
+    with training_run(project, settings) as run:
+        (logger,), (pictures,) = run.loggers, run.callbacks
+        for step in range(1, 6):
+            logger.log_metrics({"train_loss": 1 / step}, step=step)
+        pictures._show(3, torch.full((2, 1, 4, 4), 50.0), *torch.zeros(2, 2, 2, 4, 4))
+        run.finish(RESULT)
+    client, (found,) = runs(project, settings)
+    assert found.info.run_id == run.run_id
+    assert found.info.status == "FINISHED"
+    assert found.data.params["training.steps"] == "1000"
+    assert found.data.tags["model_digest"] == "d" * 64
+    assert found.data.tags["git.commit"].startswith("none")
+    assert found.data.metrics["train_loss"] == 0.2
+    assert found.data.metrics["throughput"] > 0
+    assert len(client.get_metric_history(run.run_id, "train_loss")) == 5
+    datasets = {i.dataset.name: i.dataset for i in found.inputs.dataset_inputs}
+    assert json.loads(datasets["train"].profile) == {"images": 7}
+    assert all(len(dataset.digest) <= 36 for dataset in datasets.values())
+    listed = {
+        file.path
+        for folder in ("pictures", "training", "lineage")
+        for file in client.list_artifacts(run.run_id, folder)
+    }
+    assert {"pictures/step-000003.png", "training/curves.csv", "lineage/params.yaml"} <= listed
+
+
+def test_a_killed_training_goes_on_in_its_run_and_repeats_no_metric(project, settings):
+    with pytest.raises(KeyboardInterrupt), training_run(project, settings) as first:
+        for step in (10, 20):
+            first.loggers[0].log_metrics({"train_loss": step}, step=step)
+        raise KeyboardInterrupt
+    client, (found,) = runs(project, settings)
+    assert found.info.status == "KILLED"
+    with training_run(project, settings) as second:
+        assert client.get_run(second.run_id).info.status == "RUNNING"
+        for step in (20, 30):
+            second.loggers[0].log_metrics({"train_loss": step}, step=step)
+        second.finish(RESULT)
+    assert second.run_id == first.run_id
+    history = client.get_metric_history(first.run_id, "train_loss")
+    assert [metric.step for metric in history] == [10, 20, 30]
+    assert len(runs(project, settings)[1]) == 1
+
+
+def test_the_flow_run_that_goes_on_with_a_training_is_its_flow_run(project, settings, monkeypatch):
+    for flow in (FlowFacts("first", "http://127.0.0.1:4200/first"), FlowFacts("second", "none")):
+        for name, value in flow.to_environment().items():
+            monkeypatch.setenv(name, value)
+        with training_run(project, settings) as run:
+            pass
+        (found,) = runs(project, settings)[1]
+        assert found.info.run_id == run.run_id
+        assert FlowFacts.from_tags(found.data.tags) == flow
+
+
+def test_other_settings_are_another_run(project, settings):
+    with training_run(project, settings) as first:
+        pass
+    other = Settings.model_validate({"model": {"network": "richart"}})
+    with training_run(project, other) as second:
+        pass
+    assert first.run_id != second.run_id
+
+
+def test_a_run_of_another_database_is_not_gone_on_with(project, settings):
+    place = project.checkpoints / settings.model.network / "mlflow_run.txt"
+    files.write_text(place, "0" * 32)
+    with training_run(project, settings) as run:
+        assert place.read_text().strip() == run.run_id != "0" * 32
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (ValueError("broken"), "FAILED"),
+        (TrainingStoppedError("the loss of step 3 is nan"), "FAILED"),
+        (TrainingInterruptedError("the training was asked to stop"), "KILLED"),
+    ],
+)
+def test_how_a_training_ended_is_kept(project, settings, error, status):
+    with pytest.raises(type(error)), training_run(project, settings):
+        raise error
+    assert runs(project, settings)[1][0].info.status == status
+
+
+def test_other_ranks_log_nothing(project, settings, monkeypatch):
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    with training_run(project, settings) as run:
+        assert (run.loggers, run.callbacks) == ([], [])
+        run.finish(RESULT)
+    assert runs(project, settings)[1] == []
+
+
+def test_a_server_that_is_down_is_told_before_the_training(project):
+    settings = Settings.model_validate({"tracking": {"uri": "http://127.0.0.1:9"}})
+    with pytest.raises(ServerError, match="127"), training_run(project, settings):
+        pytest.fail("the training started")
+
+
+def test_a_server_that_goes_away_costs_records_and_not_the_training(project, settings, monkeypatch):
+    def gone(*arguments, **keywords):
+        raise MlflowException("connection refused")
+
+    with pytest.warns(ChromaflowWarning) as told, training_run(project, settings) as run:
+        run.loggers[0].log_metrics({"train_loss": 1.0}, step=1)
+        for method in ("log_batch", "log_artifacts", "set_terminated"):
+            monkeypatch.setattr(type(connect(project, settings)), method, gone)
+        run.finish(RESULT)
+    texts = " ".join(str(warning.message) for warning in told)
+    assert "did not take all" in texts
+    assert "was not closed" in texts
+
+
+def test_a_server_that_comes_back_gets_everything(project, settings, monkeypatch):
+    from mlflow import MlflowClient
+
+    log_batch, failures = MlflowClient.log_batch, []
+
+    def sometimes(self, run_id, *arguments, **keywords):
+        if len(failures) < 2:
+            failures.append(1)
+            raise MlflowException("connection refused")
+        return log_batch(self, run_id, *arguments, **keywords)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", ChromaflowWarning)
+        with training_run(project, settings) as run:
+            logger = run.loggers[0]
+            monkeypatch.setattr(MlflowClient, "log_batch", sometimes)
+            for step in range(1, 601):
+                logger._sent_at = 0.0 if step % 200 == 0 else logger._sent_at
+                logger.log_metrics({"train_loss": 0.0, "learning_rate": 0.0}, step=step)
+                while logger._sending and not logger._sending.done():
+                    pass
+            run.finish(RESULT)
+    client, _ = runs(project, settings)
+    assert len(client.get_metric_history(run.run_id, "train_loss")) == 600
+    assert len(failures) == 2
+
+
+def test_the_grid_shows_grey_predicted_and_true():
+    lightness = torch.full((2, 1, 8, 8), 50.0)
+    red, blue = torch.zeros(2, 2, 8, 8), torch.zeros(2, 2, 8, 8)
+    red[:, 0], blue[:, 1] = 60.0, -60.0
+    image = grid(lightness, red, blue)
+    assert image.size == (24, 16)
+    grey, first, second = (image.getpixel((x, 12)) for x in (4, 12, 20))
+    assert max(grey) - min(grey) <= 1
+    assert first[0] > first[2]
+    assert second[2] > second[0]

@@ -1,0 +1,425 @@
+import errno
+import json
+import multiprocessing
+import os
+import runpy
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from pytorch_lightning.callbacks import Callback
+from pytorch_lightning.loggers.logger import DummyLogger
+
+import chromaflow
+from chromaflow.errors import (
+    ChromaflowWarning,
+    DataError,
+    SettingsError,
+    TrainingInterruptedError,
+    TrainingStoppedError,
+    UserError,
+)
+from chromaflow.models.model_folder import load_model, model_digest
+from chromaflow.project import files
+from chromaflow.project.paths import Project
+from chromaflow.settings import Settings
+from chromaflow.training import result_cache
+from chromaflow.training.callbacks.pictures import Pictures
+from chromaflow.training.fit import fingerprint, train
+
+MakeLab = Callable[..., Project]
+DDP = Path(__file__).parents[1] / "support" / "ddp.py"
+KILLED = Path(__file__).parents[1] / "support" / "killed.py"
+
+
+def change(settings: Settings, **training: Any) -> Settings:
+    """Other settings of training, and a checkpoint before every step."""
+    groups = {
+        "training": settings.training.model_copy(update=training),
+        "runtime": settings.runtime.model_copy(update={"checkpoint_every": 0.0}),
+    }
+    return settings.model_copy(update=groups)
+
+
+def outputs(project: Project) -> str:
+    return files.digest_of_folder(project.candidate) + files.digest_of_folder(
+        project.training_report
+    )
+
+
+class At(Callback):
+    """Does something at the end of a step."""
+
+    def __init__(self, step: int, action: Callable[[], object]) -> None:
+        self.step, self.action = step, action
+
+    def on_train_batch_end(self, trainer: Any, *_: Any) -> None:
+        if trainer.global_step == self.step:
+            self.action()
+
+
+class FailureError(Exception):
+    """Of the test's own."""
+
+
+def fail() -> None:
+    raise FailureError
+
+
+def send(number: signal.Signals) -> Callable[[], None]:
+    return lambda: os.kill(os.getpid(), number)
+
+
+@pytest.fixture
+def project(make_lab: MakeLab) -> Project:
+    return make_lab()
+
+
+@pytest.fixture(scope="module")
+def straight(make_lab_in: Callable[..., Project], small: Settings, tmp_path_factory: Any) -> str:
+    """What an undisturbed training writes."""
+    project = make_lab_in(tmp_path_factory.mktemp("straight"))
+    train(project, small)
+    return outputs(project)
+
+
+def test_writes_a_model_and_its_curves(project: Project, small: Settings) -> None:
+    summary = train(project, small)
+    assert load_model(project.candidate).config()["network"]["width"] == 0.0625
+    assert summary["digest"] == model_digest(project.candidate)
+    assert (summary["steps"], summary["crops"], summary["resumed_from"]) == (6, 12, 0)
+    assert summary["images"] == {"train": 12, "validation": 4}
+    written = json.loads((project.training_report / "summary.json").read_text())
+    assert written.items() <= summary.items()
+    lines = (project.training_report / "curves.csv").read_text().splitlines()
+    assert lines[0].split(",")[:4] == ["step", "train_loss", "learning_rate", "validation_loss"]
+    assert [line.split(",")[0] for line in lines[1:]] == ["3", "6"]
+    assert not list(project.checkpoints.glob("*/last.ckpt"))
+
+
+def test_what_ended_is_kept_until_it_is_forgotten(
+    project: Project, small: Settings, straight: str
+) -> None:
+    first = train(project, small)
+    shutil.rmtree(project.candidate)
+    (project.training_report / "summary.json").unlink()
+    again = train(project, small, callbacks=[At(1, fail)])
+    assert again == {**first, "resumed_from": first["steps"]}
+    assert outputs(project) == straight
+    mark = fingerprint(project, small)
+    kept = (
+        result_cache.summary_file(project, mark).parent.parent / "candidate" / "weights.safetensors"
+    )
+    kept.write_bytes(kept.read_bytes()[:-1] + b"x")
+    with pytest.raises(FailureError):
+        train(project, small, callbacks=[At(1, fail)])
+    train(project, small)
+    result_cache.forget(project, mark)
+    with pytest.raises(FailureError):
+        train(project, small, callbacks=[At(1, fail)])
+
+
+def test_the_same_settings_give_the_same_bytes(
+    project: Project, small: Settings, straight: str
+) -> None:
+    torch.manual_seed(1)
+    torch.set_num_threads(1)
+    train(project, change(small))
+    assert outputs(project) == straight
+    train(project, small.model_copy(update={"seed": 1}))
+    assert outputs(project) != straight
+
+
+def test_leaves_torch_as_it_was(project: Project, small: Settings) -> None:
+    before = (torch.get_num_threads(), torch.are_deterministic_algorithms_enabled())
+    state = torch.get_rng_state()
+    handlers = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+    train(project, change(small, threads=2, steps=1))
+    assert (torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()) == before
+    assert torch.equal(torch.get_rng_state(), state)
+    assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == handlers
+
+
+@pytest.mark.parametrize("step", [1, 3, 5])
+def test_goes_on_from_a_failure(
+    project: Project, small: Settings, straight: str, step: int
+) -> None:
+    often = change(small)
+    with pytest.raises(FailureError):
+        train(project, often, callbacks=[At(step, fail)])
+    summary = train(project, often)
+    assert summary["resumed_from"] == step - 1
+    assert outputs(project) == straight
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_keeps_a_checkpoint(
+    project: Project, small: Settings, straight: str, number: signal.Signals
+) -> None:
+    with pytest.raises(TrainingInterruptedError, match=rf"{number.name}.*step 3 of 6") as raised:
+        train(project, small, callbacks=[At(3, send(number))])
+    assert "again" in raised.value.mend
+    summary = train(project, small)
+    assert summary["resumed_from"] in {0, 3}
+    assert outputs(project) == straight
+
+
+def test_a_signal_outside_of_validation_loses_nothing(project: Project, small: Settings) -> None:
+    with pytest.raises(TrainingInterruptedError, match="checkpoint of step 2 is kept"):
+        train(project, small, callbacks=[At(2, send(signal.SIGTERM))])
+    assert train(project, small)["resumed_from"] == 2
+
+
+@pytest.fixture(scope="module")
+def server() -> Any:
+    """Starts processes quickly: torch is imported once, before any thread runs."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["chromaflow.training.fit"])
+    return context
+
+
+@pytest.mark.parametrize("moment", ["2", "-3", "write", "outputs"])
+def test_goes_on_from_a_kill(
+    server: Any, make_lab: MakeLab, small: Settings, straight: str, moment: str
+) -> None:
+    project = make_lab()
+    often = change(small)
+    told = {"root": str(project.root), "settings": often, "moment": moment}
+    process = server.Process(target=runpy.run_path, args=(str(KILLED), told))
+    process.start()
+    process.join(timeout=120)
+    assert process.exitcode == -signal.SIGKILL
+    kept = {"2": 1, "-3": 2, "write": 1, "outputs": 5}[moment]
+    assert train(project, often)["resumed_from"] == kept
+    assert outputs(project) == straight
+
+
+def test_a_broken_checkpoint_is_warned_of(project: Project, small: Settings, straight: str) -> None:
+    often = change(small)
+    with pytest.raises(FailureError):
+        train(project, often, callbacks=[At(4, fail)])
+    path = project.checkpoints / fingerprint(project, often) / "last.ckpt"
+    path.write_bytes(path.read_bytes()[:-1000])
+    with pytest.warns(ChromaflowWarning, match="starts anew"):
+        summary = train(project, often)
+    assert summary["resumed_from"] == 0
+    assert outputs(project) == straight
+
+
+def test_a_checkpoint_runs_no_code(project: Project, small: Settings, tmp_path: Path) -> None:
+    class Hostile:
+        def __reduce__(self) -> Any:
+            return (Path.touch, (tmp_path / "ran",))
+
+    path = project.checkpoints / fingerprint(project, small) / "last.ckpt"
+    path.parent.mkdir(parents=True)
+    torch.save({"state_dict": Hostile()}, path)
+    with pytest.warns(ChromaflowWarning, match="starts anew"):
+        train(project, small)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_full_disk_keeps_the_checkpoint(
+    project: Project, small: Settings, straight: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    often, fsync = change(small), os.fsync
+    calls = iter(range(100))
+
+    def full(file: int) -> None:
+        # Two a checkpoint: of the file and of its folder.
+        if next(calls) == 4:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        fsync(file)
+
+    with monkeypatch.context() as patch, pytest.raises(UserError, match="disk is full") as raised:
+        patch.setattr(files.os, "fsync", full)
+        train(project, often)
+    assert not isinstance(raised.value, TrainingStoppedError)
+    path = project.checkpoints / fingerprint(project, often) / "last.ckpt"
+    assert [file.name for file in path.parent.iterdir()] == ["last.ckpt"]
+    assert train(project, often)["resumed_from"] == 1
+    assert outputs(project) == straight
+
+
+def test_a_loss_that_is_no_number_stops(project: Project, small: Settings) -> None:
+    with pytest.raises(TrainingStoppedError) as raised:
+        train(project, change(small, learning_rate=1e30, clip=1e30, warmup=0.0))
+    assert "step " in raised.value.problem
+    assert "train-" in raised.value.problem
+    assert "training.learning_rate" in raised.value.mend
+    assert not project.candidate.exists()
+
+
+def test_without_a_validation_split(make_lab: MakeLab, small: Settings) -> None:
+    project = make_lab(validation=False)
+    summary = train(project, change(small, patience=1))
+    assert summary["validation_loss"] is None
+    assert summary["images"] == {"train": 12, "validation": 0}
+
+
+def test_patience_ends_early(project: Project, small: Settings) -> None:
+    # At such a rate the second step is worse than the first.
+    patient = change(small, patience=1, validate_every=1, learning_rate=0.3, ema=0.0)
+    summary = train(project, patient)
+    assert summary["stopped_early"]
+    assert summary["steps"] == 2
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_accumulation_and_workers(make_lab: MakeLab, small: Settings, workers: int) -> None:
+    project = make_lab(validation=False)
+    once = change(small, batch=2, accumulate=2, steps=2, validate_every=1)
+    values = once.runtime.model_copy(update={"workers": workers})
+    summary = train(project, once.model_copy(update={"runtime": values}))
+    assert (summary["steps"], summary["crops"]) == (2, 8)
+    if workers:
+        other = outputs(project)
+        train(project, once)
+        assert outputs(project) == other
+
+
+def test_mixed_precision_trains(project: Project, small: Settings) -> None:
+    summary = train(project, change(small, precision="bf16-mixed"))
+    assert 3 < summary["train_loss"] < 7
+    weight = load_model(project.candidate).network.head.weight
+    assert weight.dtype == torch.float32
+
+
+def test_a_frozen_encoder_stays_published(project: Project, small: Settings) -> None:
+    train(project, change(small, backbone_rate=0.0))
+    trained = load_model(project.candidate).network.backbone.stem[0].weight
+    train(project, small.model_copy(update={"seed": 5}))
+    assert not torch.equal(load_model(project.candidate).network.backbone.stem[0].weight, trained)
+    train(project, change(small, backbone_rate=0.0, learning_rate=0.1))
+    assert torch.equal(load_model(project.candidate).network.backbone.stem[0].weight, trained)
+
+
+class Recorder(DummyLogger):
+    def __init__(self) -> None:
+        super().__init__()
+        self.metrics: list[tuple[int | None, dict[str, float]]] = []
+
+    def log_metrics(self, metrics: Any, step: int | None = None) -> None:
+        self.metrics.append((step, dict(metrics)))
+
+
+def test_loggers_and_pictures(project: Project, small: Settings, straight: str) -> None:
+    logger, shown = Recorder(), []
+    pictures = Pictures(lambda *args: shown.append(args), every=4, count=3)
+    train(project, small, loggers=[logger], callbacks=[pictures])
+    assert [step for step, _ in logger.metrics] == [3, 6, 6]
+    assert {"train_loss", "learning_rate", "images_per_second"} == logger.metrics[1][1].keys()
+    assert [step for step, *_ in shown] == [4, 6]
+    _, lightness, predicted, true = shown[-1]
+    assert lightness.shape == (3, 1, 64, 64)
+    assert predicted.shape == true.shape == (3, 2, 64, 64)
+    assert torch.equal(shown[0][3], true)
+    assert not torch.equal(shown[0][2], predicted)
+    assert outputs(project) == straight, "what is recorded of a training changes nothing in it"
+
+
+def test_it_learns(make_lab: MakeLab, small: Settings) -> None:
+    project = make_lab(validation=False)
+    train(
+        project,
+        small.model_copy(
+            update={"training": change(small, steps=40, learning_rate=3e-3, crop=64).training}
+        ),
+    )
+    curves = np.genfromtxt(project.training_report / "curves.csv", delimiter=",", names=True)
+    assert curves["train_loss"][-1] < 0.9 * curves["train_loss"][0]
+
+
+def test_two_processes_share_the_crops(project: Project, small: Settings) -> None:
+    chosen = {
+        "model": small.model.model_dump(),
+        "training": change(small, devices=2, steps=2).training.model_dump(),
+    }
+    command = [sys.executable, str(DDP), str(project.root), json.dumps(chosen)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=250, check=False)
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.strip().splitlines()
+    summary = json.loads(lines[-1])
+    assert len(lines) == 1, "only rank zero goes on"
+    assert (summary["steps"], summary["crops"]) == (2, 8)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"crop": 48}, "multiple of 32"),
+        ({"crop": 96}, "shorter side of 64"),
+    ],
+)
+def test_settings_that_cannot_be(
+    project: Project, small: Settings, changes: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(SettingsError, match=words):
+        train(project, change(small, **changes))
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_gpu_that_is_not_there(project: Project, small: Settings) -> None:
+    with pytest.raises(SettingsError, match="no GPU"):
+        train(project, change(small, accelerator="gpu"))
+
+
+@pytest.mark.parametrize("name", ["train/index.json", "ab_histogram.npy"])
+def test_missing_data_is_told(project: Project, small: Settings, name: str) -> None:
+    (project.lab / name).unlink()
+    with pytest.raises(DataError, match="chromaflow preprocess"):
+        train(project, small)
+
+
+def test_fingerprint_knows_what_decides(project: Project, small: Settings) -> None:
+    mark = fingerprint(project, small)
+    assert fingerprint(project, change(small)) == mark
+    assert fingerprint(project, change(small, steps=7)) != mark
+    assert fingerprint(project, small.model_copy(update={"seed": 3})) != mark
+    with (project.lab / "train" / "index.json").open("a") as file:
+        file.write(" ")
+    assert fingerprint(project, small) != mark
+
+
+@pytest.mark.parametrize(
+    ("name", "decides"),
+    [
+        ("files.py", True),
+        ("metrics/saturation.py", True),
+        ("models/blocks.py", True),
+        ("store/read.py", True),
+        ("training/losses/bins.py", True),
+        ("metrics/cdc.py", False),
+        ("store/write.py", False),
+        ("tracking/client.py", False),
+    ],
+)
+def test_fingerprint_knows_the_code_that_decides(
+    project: Project,
+    small: Settings,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    decides: bool,
+) -> None:
+    package = tmp_path / "chromaflow"
+    shutil.copytree(Path(chromaflow.__file__).parent, package)
+    monkeypatch.setattr(chromaflow, "__file__", str(package / "__init__.py"))
+    before = fingerprint(project, small)
+    with (package / name).open("a") as file:
+        file.write("# changed\n")
+    assert (fingerprint(project, small) != before) == decides
+
+
+def test_trains_outside_of_the_main_thread(project: Project, small: Settings) -> None:
+    # Where no signal can be caught.
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(train, project, small).result()["steps"] == 6
