@@ -8,6 +8,7 @@ import signal
 import sqlite3
 import subprocess
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,8 +18,10 @@ from skimage import data
 
 from chromaflow import settings
 from chromaflow.project import dvc
-from chromaflow.project.files import digest_of_folder
-from chromaflow.provenance.facts import FlowFacts
+from chromaflow.project.files import digest_of_folder, sha256_of
+from chromaflow.provenance.code_facts import code_digest, git_commit
+from chromaflow.provenance.data_facts import data_facts
+from chromaflow.provenance.facts import FlowFacts, LockFacts
 from chromaflow.tracking.client import connect
 from chromaflow.tracking.registry.lookup import version_of
 from tests.support.clone import chromaflow
@@ -56,6 +59,29 @@ def test_the_version_names_the_flow_run_that_trained_it(trained):
     assert run.data.params["training.steps"] == "12"
     assert FlowFacts.from_tags(run.data.tags) == flow
     assert f"<code>{flow_run}</code>" in project.page.read_text()
+
+
+def test_each_training_records_its_own_code_data_and_lock(trained, tmp_path):
+    project, _ = trained
+    values, locks = settings.load(project), []
+    client = connect(project, values)
+    for seed in (values.seed, values.seed + 1):
+        if seed != values.seed:
+            chromaflow(project, "retrain", f"--set=seed={seed}")
+        version = version_of(project, values, digest_of_folder(project.candidate))
+        facts = version.facts.run
+        assert facts.seed == str(seed)
+        assert facts.code.dirty == "false", facts.code.changed_files
+        assert facts.code.digest == code_digest(project.root / "src" / "chromaflow")
+        assert facts.code.known_commit == git_commit(project)
+        assert facts.data == data_facts(project)
+        assert facts.lock.files["models/candidate"] == dvc.folder_md5(project.candidate)
+        assert facts.lock.files["data/raw"] == facts.data.raw_md5
+        kept = client.download_artifacts(version.run_id, "lineage/dvc.lock.txt", str(tmp_path))
+        assert sha256_of(Path(kept)) == facts.lock.digest
+        locks.append(facts.lock)
+    assert locks[0].files["models/candidate"] != locks[1].files["models/candidate"]
+    assert locks[0].files["data/lab"] == locks[1].files["data/lab"]
 
 
 def test_everything_is_up_to_date_for_dvc(trained):
@@ -170,3 +196,17 @@ def test_a_failed_step_ends_the_flow_with_its_sentence_and_exit_code(trained):
     assert result.returncode == 2
     assert "nowhere" in result.stderr
     assert "Traceback" not in result.stderr
+
+
+def test_a_training_without_dvc_says_so(trained):
+    project, _ = trained
+    for command in (["train", "--set=seed=19"], ["evaluate"], ["register"]):
+        chromaflow(project, *command)
+    values = settings.load(project)
+    facts = version_of(project, values, digest_of_folder(project.candidate)).facts.run
+    assert facts.lock == LockFacts("none: no entry of dvc.lock is about these weights")
+    assert facts.flow == FlowFacts()
+    assert facts.seed == "19"
+    page = Path(json.loads(chromaflow(project, "report", "--json").stdout)["page"]).read_text()
+    assert "none: no entry of dvc.lock is about these weights" in page
+    assert "none: no flow run started the training" in page

@@ -113,6 +113,17 @@ def test_a_stage_before_that_was_run_again_since_is_no_part_of_the_history(check
     assert set(found) == {"one", "code.py", "two"}
 
 
+def test_stages_write_two_files_that_git_keeps(project):
+    kept = {"reports/evaluation/metrics.json", "reports/validation/quality.json"}
+    assert dvc.kept_in_git(project) == kept
+
+
+@pytest.mark.parametrize("text", ["", "stages: [", "stages: {train: 3}", "stages: {a: {outs: 3}}"])
+def test_a_broken_pipeline_writes_nothing_that_git_keeps(project, text):
+    (project.root / "dvc.yaml").write_text(text)
+    assert dvc.kept_in_git(project) == set()
+
+
 def test_what_is_stale_is_told_by_stage(checkout):
     dvc.record_snapshot(checkout)
     assert {"validate", "preprocess", "train", "evaluate"} <= set(dvc.stale(checkout))

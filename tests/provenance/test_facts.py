@@ -11,7 +11,7 @@ from chromaflow.provenance.facts import (
 )
 
 RUN = RunFacts(
-    CodeFacts("c" * 40, "main", "true", "a.py, b.py"),
+    CodeFacts("c" * 40, "main", "true", "a.py, b.py", "all", "9"),
     DataFacts(raw_md5="1.dir", raw_manifest="2", validated_manifest="3", lab="4"),
     DataCounts({"rows": 3}, {"unique": 1}, {"train": 2}, {"sample": 2}, {"CC0 é": 2}, {"train": 1}),
     seed="17",

@@ -1,76 +1,54 @@
 import hashlib
+import shutil
+from pathlib import Path
 
 import pytest
 import yaml
 
+import chromaflow
 from chromaflow.project import dvc
 from chromaflow.provenance import run_facts
-from chromaflow.provenance.facts import CodeFacts, LockFacts
+from chromaflow.provenance.code_facts import code_digest
+from chromaflow.provenance.facts import ELSEWHERE, CodeFacts, LockFacts
 from chromaflow.settings import Settings
+from chromaflow.tracking.client import connect, experiment_id
 
 
-def commit(git, project):
+def test_the_record_of_a_run_holds_code_and_changes(project, git):
+    package = project.root / "src" / "chromaflow"
+    ignore = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(Path(chromaflow.__file__).parent, package, ignore=ignore)
     git("init", "--initial-branch=main")
-    (project.root / "code.py").write_text("print('one')\n")
-    (project.root / ".env").write_text("TOKEN=first\n")
-    (project.root / "server-secrets.yaml").write_text("a: first\n")
-    git("add", "-f", "code.py", ".env", "server-secrets.yaml", "params.yaml")
+    git("add", "src", "params.yaml", "dvc.yaml")
     git("commit", "-m", "first")
-
-
-def test_a_clean_checkout(project, git):
-    commit(git, project)
-    (project.root / ".gitignore").write_text("*\n")
-    facts = run_facts.code_facts(project)
-    assert len(facts.known_commit) == 40
-    assert facts.branch == "main"
-    assert facts.dirty == "false"
-
-
-def test_new_settings_do_not_make_the_code_unclean(project, git):
-    commit(git, project)
-    (project.root / ".gitignore").write_text("*\n")
     project.params.write_text("seed: 18\n")
-    assert run_facts.code_facts(project).dirty == "false"
-    assert (
-        "+seed: 18"
-        in run_facts.collect(project, Settings(), "now").texts["lineage/git/uncommitted.diff"]
-    )
-
-
-def test_changed_and_new_files_are_named(project, git):
-    commit(git, project)
-    (project.root / "code.py").write_text("print('two')\n")
-    (project.root / "new.py").write_text("")
-    facts = run_facts.code_facts(project)
-    assert facts.dirty == "true"
-    assert {"code.py", "new.py"} <= set(facts.changed_files.split(", "))
-
-
-def test_the_diff_holds_code_and_no_secrets(project, git):
-    commit(git, project)
-    (project.root / "code.py").write_text("print('two')\n")
-    (project.root / ".env").write_text("TOKEN=hunter2\n")
-    (project.root / "server-secrets.yaml").write_text("a: hunter2\n")
-    diff = run_facts.collect(project, Settings(), "now").texts["lineage/git/uncommitted.diff"]
-    assert "+print('two')" in diff
-    assert "hunter2" not in diff
-    assert "first" not in diff
-
-
-def test_a_huge_diff_is_cut(project, git):
-    commit(git, project)
-    (project.root / "code.py").write_text("x = 1\n" * 400_000)
-    diff = run_facts.collect(project, Settings(), "now").texts["lineage/git/uncommitted.diff"]
-    assert len(diff) < 1_100_000
-    assert "[cut: " in diff
-
-
-def test_outside_git_it_says_so(project):
+    (project.root / "notes.txt").write_text("notes")
     found = run_facts.collect(project, Settings(), "now")
-    assert found.facts.code == CodeFacts("none: no commit of git here")
-    assert found.facts.code.known_commit == ""
-    assert "lineage/git/uncommitted.diff" not in found.texts
+    assert found.facts.code.known_commit
+    assert found.facts.code.digest == code_digest(package)
+    # The database of the registry is not ignored here.
+    missing = ".chromaflow/ (not imported), notes.txt (not imported)"
+    assert found.facts.code.changes_kept == f"all but {missing}"
+    assert b"+seed: 18" in found.contents["lineage/git/uncommitted.diff"]
+
+
+def test_code_from_outside_the_checkout_claims_no_commit(project, git):
+    git("init", "--initial-branch=main")
+    git("add", "params.yaml")
+    git("commit", "-m", "first")
+    found = run_facts.collect(project, Settings(), "now")
+    digest = code_digest(Path(chromaflow.__file__).parent)
+    assert found.facts.code == CodeFacts(ELSEWHERE, digest=digest)
+    assert "lineage/git/uncommitted.diff" not in found.contents
+
+
+def test_files_are_kept_byte_by_byte(project, settings, tmp_path):
+    client = connect(project, settings)
+    run = client.create_run(experiment_id(client, project, settings)).info.run_id
+    content = b"\xff\x00 no text"
+    run_facts.log_files(client, run, {"lineage/git/uncommitted.diff": content})
+    kept = client.download_artifacts(run, "lineage/git/uncommitted.diff", str(tmp_path))
+    assert Path(kept).read_bytes() == content
 
 
 def test_data_is_named_by_its_hashes(project):
@@ -86,7 +64,7 @@ def test_data_is_named_by_its_hashes(project):
 def test_no_copy_looks_like_a_record_of_dvc(project):
     project.raw_record.write_text("outs: []\n")
     names = [
-        name.rpartition("/")[2] for name in run_facts.collect(project, Settings(), "now").texts
+        name.rpartition("/")[2] for name in run_facts.collect(project, Settings(), "now").contents
     ]
     assert {"data.dvc.txt", "params.yaml"} <= set(names)
     assert not [n for n in names if n.endswith(".dvc")]
@@ -96,7 +74,7 @@ def test_a_training_records_no_lock_for_its_own_entry_is_not_written_yet(project
     (project.root / "dvc.lock").write_text("stages: {}\n")
     found = run_facts.collect(project, Settings(), "now")
     assert found.facts.lock == LockFacts()
-    assert not [name for name in found.texts if "dvc.lock" in name]
+    assert not [name for name in found.contents if "dvc.lock" in name]
 
 
 def write_lock(project, weights):
@@ -130,7 +108,7 @@ def test_a_lock_about_other_weights_or_a_broken_one_is_not_taken(project, write_
 
 def test_environment_and_machine(project):
     found = run_facts.collect(project, Settings(), "now")
-    assert "\nnumpy==" in found.texts["lineage/environment/packages.txt"]
+    assert b"\nnumpy==" in found.contents["lineage/environment/packages.txt"]
     assert run_facts.machine(Settings())["threads"] == 2
 
 

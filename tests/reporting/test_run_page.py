@@ -14,6 +14,7 @@ from chromaflow.errors import ModelError
 from chromaflow.evidence import promotion
 from chromaflow.project import dvc, files
 from chromaflow.provenance.data_facts import data_facts
+from chromaflow.provenance.facts import ELSEWHERE
 from chromaflow.reporting import page_facts, run_page
 from chromaflow.reporting.svg import draw, read_curves
 from chromaflow.settings import Settings
@@ -103,8 +104,10 @@ def test_the_page_tells_the_whole_chain(project, settings, judged):
     _, text = parse(run_page.write_report(project, settings))
     assert "Version 1 is the champion" in text
     assert decision["reason"][1:] in text
-    for fact in (judged, result["run_id"], "5" * 32, "none: no commit of git here"):
+    for fact in (judged, result["run_id"], "5" * 32, ELSEWHERE):
         assert fact in text
+    # The checkout of this test holds no code.
+    assert "Warning: not the code of the checkout" in text
     assert "9 accepted" in text
     assert "3 min chroma" in text
     assert "5 train" in text

@@ -1,10 +1,12 @@
 import json
 import warnings
+from pathlib import Path
 
 import pytest
 import torch
 from mlflow.exceptions import MlflowException
 
+import chromaflow
 from chromaflow.errors import (
     ChromaflowWarning,
     ServerError,
@@ -12,7 +14,8 @@ from chromaflow.errors import (
     TrainingStoppedError,
 )
 from chromaflow.project import files
-from chromaflow.provenance.facts import FlowFacts
+from chromaflow.provenance.code_facts import code_digest
+from chromaflow.provenance.facts import ELSEWHERE, CodeFacts, FlowFacts, RunFacts
 from chromaflow.settings import Settings
 from chromaflow.tracking import run as module
 from chromaflow.tracking.client import connect, experiment_id
@@ -51,7 +54,8 @@ def test_a_training_leaves_settings_data_metrics_pictures_and_result(project, se
     assert found.info.status == "FINISHED"
     assert found.data.params["training.steps"] == "1000"
     assert found.data.tags["model_digest"] == "d" * 64
-    assert found.data.tags["git.commit"].startswith("none")
+    code = RunFacts.from_tags(found.data.tags).code
+    assert code == CodeFacts(ELSEWHERE, digest=code_digest(Path(chromaflow.__file__).parent))
     assert found.data.metrics["train_loss"] == 0.2
     assert found.data.metrics["throughput"] > 0
     assert len(client.get_metric_history(run.run_id, "train_loss")) == 5

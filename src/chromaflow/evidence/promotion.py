@@ -12,8 +12,8 @@ from chromaflow.metrics.catalog import METRICS
 from chromaflow.project import files
 from chromaflow.project.paths import Project
 from chromaflow.provenance import ledger
+from chromaflow.provenance.code_facts import git_commit
 from chromaflow.provenance.facts import VersionFacts
-from chromaflow.provenance.run_facts import git_commit
 from chromaflow.settings import Settings
 from chromaflow.tracking.client import connect, told, tracking_uri
 from chromaflow.tracking.registry.lookup import ALIAS, Version, champion, version_of

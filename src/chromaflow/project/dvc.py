@@ -128,6 +128,24 @@ def _md5s(stage: Mapping[str, Any], kind: str) -> dict[str, str]:
     return {entry["path"]: str(entry["md5"]) for entry in stage.get(kind, [])}
 
 
+def kept_in_git(project: Project) -> set[str]:
+    """The paths that stages write and git keeps: `cache: false` in `dvc.yaml`."""
+    try:
+        text = (project.root / "dvc.yaml").read_text(encoding="utf-8")
+        stages = yaml.safe_load(text)["stages"].values()
+        kinds = [(stage, kind) for stage in stages for kind in ("outs", "metrics", "plots")]
+        entries = [entry for stage, kind in kinds for entry in stage.get(kind, [])]
+    except (OSError, yaml.YAMLError, KeyError, TypeError, AttributeError):
+        return set()
+    return {
+        path
+        for entry in entries
+        if isinstance(entry, Mapping)
+        for path, options in entry.items()
+        if isinstance(options, Mapping) and options.get("cache") is False
+    }
+
+
 def awaits(project: Project, output: str, content: Path) -> bool:
     """Whether DVC runs this process as a stage and has not recorded an output of it yet.
 

@@ -11,6 +11,9 @@ from typing import Any, Self
 _LONGEST_TEXT = 8000
 _FLOW_RUN = "CHROMAFLOW_FLOW_RUN_ID"
 _FLOW_PAGE = "CHROMAFLOW_FLOW_RUN_URL"
+ELSEWHERE = "none: chromaflow was imported from outside the checkout, with other code"
+"""What stands for the commit where the checkout's is not that of the code that ran."""
+
 _COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 
 
@@ -73,16 +76,25 @@ class CodeFacts(_Tagged):
     """The code of a run.
 
     Args:
-        commit: Of git, or a text that says why there is none.
+        commit: Of git, or a text that says why there is none; `ELSEWHERE` is one of them.
         branch: Of git.
-        dirty: "true" where the code differs from the commit, else "false".
+        dirty: "true" where the code differs from the commit, "false", or "unknown".
         changed_files: The files that differ, separated by commas.
+        changes_kept: How much of what differs is kept with the run, in words.
+        digest: SHA-256 over the package `chromaflow` as it was imported.
     """
 
     commit: str = _text("git.commit")
     branch: str = _text("git.branch")
     dirty: str = _text("git.dirty")
     changed_files: str = _text("git.changed_files")
+    changes_kept: str = _text("git.changes_kept")
+    digest: str = _text("code.sha256")
+
+    @property
+    def elsewhere(self) -> bool:
+        """Whether the code that ran was not the checkout's."""
+        return self.commit == ELSEWHERE
 
     @property
     def known_commit(self) -> str:

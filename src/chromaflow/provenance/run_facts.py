@@ -4,30 +4,24 @@ import hashlib
 import json
 import os
 import platform
-import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from chromaflow.project import dvc, files
+from chromaflow.project import dvc
 from chromaflow.project.addresses import public_address
 from chromaflow.project.paths import Project
+from chromaflow.provenance.code_facts import Patch, code_facts, uncommitted
 from chromaflow.provenance.data_facts import data_counts, data_facts
-from chromaflow.provenance.facts import CodeFacts, FlowFacts, LockFacts, RunFacts
+from chromaflow.provenance.facts import FlowFacts, LockFacts, RunFacts
 from chromaflow.settings import Settings
 
-_DIFF_BYTES = 1 << 20
-# A record is kept for years and read by many; what usually holds passwords never enters it.
-_SECRET_FILES = (".env*", "*.env", "*.pem", "*.key", "*secret*", "*credential*", "*password*")
-# These change with every retraining and are recorded whole, so they do not make the code unclean.
-_RECORDED_FILES = (
-    *("data.dvc", "dvc.lock", "params.yaml", "releases.yaml"),
-    "reports/validation/quality.json",
-)
-_NOT_IN_GIT = "none: no commit of git here"
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
 
 
 @dataclass(frozen=True)
@@ -36,11 +30,11 @@ class Lineage:
 
     Args:
         facts: What its tags say.
-        texts: Whole files, name and content, for those that are there.
+        contents: Whole files, name and content, for those that are there.
     """
 
     facts: RunFacts
-    texts: Mapping[str, str] = field(default_factory=dict)
+    contents: Mapping[str, bytes] = field(default_factory=dict)
 
 
 def collect(project: Project, settings: Settings, moment: str) -> Lineage:
@@ -51,13 +45,35 @@ def collect(project: Project, settings: Settings, moment: str) -> Lineage:
         settings: Of the run.
         moment: Why now, as "when the training began".
     """
-    records = {}
-    texts = {
-        "environment/packages.txt": _packages(),
-        "environment/machine.json": json.dumps(machine(settings), indent=2) + "\n",
-        "git/uncommitted.diff": _diff(project),
+    code, patch = code_facts(project), Patch()
+    if code.known_commit:
+        patch = uncommitted(project)
+    machine_text = json.dumps(machine(settings), indent=2) + "\n"
+    records = _records(project)
+    contents = {
+        **records,
+        "environment/packages.txt": _packages().encode(),
+        "environment/machine.json": machine_text.encode(),
+        "git/uncommitted.diff": patch.content,
     }
-    kept = {
+    facts = RunFacts(
+        replace(code, changes_kept=patch.kept),
+        data_facts(project),
+        data_counts(project),
+        seed=str(settings.seed),
+        records={name: hashlib.sha256(content).hexdigest() for name, content in records.items()},
+        flow=FlowFacts.from_environment(),
+        moment=moment,
+    )
+    return Lineage(
+        facts=facts,
+        contents={f"lineage/{name}": content for name, content in contents.items() if content},
+    )
+
+
+def _records(project: Project) -> dict[str, bytes]:
+    """The files of the checkout that are kept whole, those that are there."""
+    paths = {
         # Under its own name DVC would take the copy for a record of this checkout.
         "data.dvc.txt": project.raw_record,
         "params.yaml": project.params,
@@ -66,71 +82,23 @@ def collect(project: Project, settings: Settings, moment: str) -> Lineage:
         "requirements.lock": project.lock,
         "validation.json": project.validated / "validation.json",
     }
-    for name, path in kept.items():
-        if path.is_file():
-            texts[name] = path.read_text(encoding="utf-8", errors="replace")
-            records[path.name] = files.sha256_of(path)
-    facts = RunFacts(
-        code_facts(project),
-        data_facts(project),
-        data_counts(project),
-        seed=str(settings.seed),
-        records=records,
-        flow=FlowFacts.from_environment(),
-        moment=moment,
-    )
-    return Lineage(
-        facts=facts,
-        texts={f"lineage/{name}": text for name, text in texts.items() if text},
-    )
+    return {name: path.read_bytes() for name, path in paths.items() if path.is_file()}
 
 
-def _git(project: Project, *arguments: str, limit: int = 1 << 16) -> str | None:
-    """Standard output of a git command, at most `limit` bytes; None where it failed."""
-    environment = {**os.environ, "GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0"}
-    try:
-        result = subprocess.run(
-            ["git", "-C", str(project.root), *arguments],
-            capture_output=True,
-            env=environment,
-            timeout=20,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    if result.returncode != 0:
-        return None
-    text = result.stdout[:limit].decode("utf-8", errors="replace")
-    if len(result.stdout) > limit:
-        text += f"\n[cut: {len(result.stdout)} bytes in all]\n"
-    return text
+def log_files(client: "MlflowClient", run_id: str, contents: Mapping[str, bytes]) -> None:
+    """Keep files with a run of MLflow, byte by byte.
 
-
-def git_commit(project: Project) -> str:
-    """The commit that is checked out; where there is none, a text that says so."""
-    return (_git(project, "rev-parse", "HEAD") or _NOT_IN_GIT).strip()
-
-
-def code_facts(project: Project) -> CodeFacts:
-    """Commit, branch, and whether the code differs from the commit, with the files that do.
-
-    The settings and the records of DVC do not count as code: they are recorded whole.
+    Args:
+        client: Of MLflow.
+        run_id: The run.
+        contents: Name and content.
     """
-    commit = git_commit(project)
-    if commit == _NOT_IN_GIT:
-        return CodeFacts(commit)
-    branch = (_git(project, "rev-parse", "--abbrev-ref", "HEAD") or "").strip()
-    status = _git(project, "status", "--porcelain", "-z") or ""
-    names = sorted({entry[3:] for entry in status.split("\0") if len(entry) > 3})
-    changed = [name for name in names if name not in _RECORDED_FILES]
-    return CodeFacts(commit, branch, "true" if changed else "false", ", ".join(changed))
-
-
-def _diff(project: Project) -> str:
-    """The uncommitted changes of tracked files, without those that usually hold secrets."""
-    excluded = [f":(exclude,icase,glob)**/{pattern}" for pattern in _SECRET_FILES]
-    options = ["--no-ext-diff", "--no-textconv", "--no-color"]
-    return _git(project, "diff", "HEAD", *options, "--", ".", *excluded, limit=_DIFF_BYTES) or ""
+    with tempfile.TemporaryDirectory(prefix="chromaflow-") as folder:
+        for name, content in contents.items():
+            path = Path(folder, name)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+        client.log_artifacts(run_id, folder)
 
 
 def lock_of_candidate(project: Project) -> tuple[LockFacts, bytes]:
@@ -150,11 +118,6 @@ def lock_of_candidate(project: Project) -> tuple[LockFacts, bytes]:
     if not found:
         return LockFacts("none: no entry of dvc.lock is about these weights"), b""
     return LockFacts(hashlib.sha256(content).hexdigest(), found), content
-
-
-def _sha256_of(path: Path) -> str:
-    """The digest of a file; empty where there is none."""
-    return files.sha256_of(path) if path.is_file() else ""
 
 
 def _packages() -> str:

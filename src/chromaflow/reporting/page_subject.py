@@ -4,9 +4,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from chromaflow.project.paths import Project
+from chromaflow.provenance.code_facts import code_facts
 from chromaflow.provenance.data_facts import data_counts, data_facts
 from chromaflow.provenance.facts import RunFacts
-from chromaflow.provenance.run_facts import code_facts, lock_of_candidate
+from chromaflow.provenance.run_facts import lock_of_candidate
 from chromaflow.tracking.registry.lookup import Version
 from chromaflow.tracking.registry.register import read_metrics
 
@@ -55,7 +56,7 @@ def differences(made: RunFacts, now: RunFacts) -> Iterator[str]:
             now.data.validated_manifest,
         ),
         ("data/lab", "SHA-256 of its indices", made.data.lab, now.data.lab),
-        ("code", "commit", made.code.known_commit, now.code.known_commit),
+        ("code", "SHA-256 of src/chromaflow", made.code.digest, now.code.digest),
     ):
         if before and after not in ("", before):
             yield f"Today's {name} differs: {kind} {after}."

@@ -118,8 +118,7 @@ def _open(
     parameters = run_facts.parameters(settings)
     client.log_batch(run_id, params=[Param(key, value) for key, value in parameters.items()])
     client.log_inputs(run_id, dataset_inputs(project))
-    for file, text in found.texts.items():
-        client.log_text(run_id, text, file)
+    run_facts.log_files(client, run_id, found.contents)
     return run_id
 
 

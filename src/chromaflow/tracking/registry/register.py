@@ -141,8 +141,7 @@ def _run_of(
     tags = {**found.facts.to_tags(), "model_digest": digest, "mlflow.note.content": _IMPORT_NOTE}
     run = client.create_run(experiment, run_name=f"import {digest[:8]}", tags=tags)
     run_id = run.info.run_id
-    for name, text in found.texts.items():
-        client.log_text(run_id, text, name)
+    run_facts.log_files(client, run_id, found.contents)
     client.log_inputs(run_id, dataset_inputs(project))
     client.set_terminated(run_id)
     return client.get_run(run_id)
@@ -157,7 +156,7 @@ def _with_lock(client: "MlflowClient", project: Project, run: Any) -> RunFacts:
     client.log_batch(run.info.run_id, tags=tags)
     if content:
         # Under its own name DVC would take the copy for a record of this checkout.
-        client.log_text(run.info.run_id, content.decode(), "lineage/dvc.lock.txt")
+        run_facts.log_files(client, run.info.run_id, {"lineage/dvc.lock.txt": content})
     return replace(RunFacts.from_tags(run.data.tags), lock=lock)
 
 
