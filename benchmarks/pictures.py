@@ -27,7 +27,7 @@ from chromaflow.colorize.image import colorize_array
 from chromaflow.colorize.join import grey_of_rgb
 from chromaflow.colorize.video import colorize_video
 from chromaflow.models import Colorizer
-from chromaflow.models.folder import load_model
+from chromaflow.models.model_folder import load_model
 
 PHOTOGRAPHS = ("rocket", "camera", "astronaut", "coffee", "chelsea")
 SECONDS = (1, 3, 5, 7, 9, 11, 13, 15)
