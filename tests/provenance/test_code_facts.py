@@ -126,7 +126,7 @@ def test_commit_and_patch_give_the_code_back(
     package = root / "src" / "chromaflow"
     for name, value in (("diff.noprefix", "true"), ("color.ui", "always")):
         git(root, "config", name, value)
-    (package / "services" / "doctor.py").unlink()
+    (package / "__main__.py").unlink()
     with (package / "errors.py").open("a") as file:
         file.write("# changed\n")
     (package / "new").mkdir()

@@ -74,6 +74,7 @@ def test_the_shards_are_named_by_what_their_indices_say(project: Project) -> Non
     files.write_text(index, '{"chunks": [{"filename": "a.bin", "sha256": "1"}]}')
     chunk.write_bytes(b"shard")
     before = data_facts(project).lab
+    (project.lab / "train" / "a.colors.npy").write_bytes(b"colors of its images")
     chunk.unlink()
     assert data_facts(project).lab == before, "a node that streams them has no shards"
     files.write_text(index, '{"chunks": [{"filename": "a.bin", "sha256": "2"}]}')

@@ -124,6 +124,7 @@ def test_the_page_of_a_version_keeps_to_its_data_and_tells_what_differs_now(
     lock = (project.root / "dvc.lock").read_bytes()
     _, text = parse(run_page.write_report(project, settings))
     assert "This page is about version 1" in text
+    assert "As recorded with version 1 when the weights were registered." in text
     assert "differs" not in text
     before = data_facts(project)
     now = write_data(project, source="unsplash", number=7)
@@ -138,6 +139,7 @@ def test_the_page_of_a_version_keeps_to_its_data_and_tells_what_differs_now(
     assert f"Today's manifest of data/raw differs: SHA-256 {now.raw_manifest}." in text
     assert f"Today's table of accepted images differs: SHA-256 {now.validated_manifest}." in text
     assert f"Today's data/lab differs: SHA-256 of its indices {now.lab}." in text
+    assert "The captions are from data/validated as it is now." in text
 
 
 def test_shards_of_another_snapshot_than_the_recorded_one_are_told(project, settings, judged):
@@ -178,6 +180,7 @@ def test_a_version_of_which_little_was_recorded_says_so(project, settings, judge
         client.delete_model_version_tag("chromaflow", "1", name)
     _, text = parse(run_page.write_report(project, settings))
     assert "This page is about version 1" in text
+    assert "What was recorded with version 1:" in text
     assert "not recorded" in text
     assert "9 accepted" not in text
     assert not [digest for digest in vars(data_facts(project)).values() if digest in text]
@@ -232,6 +235,8 @@ def test_a_registry_that_does_not_answer_leaves_a_page(project, judged):
     settings = Settings.model_validate({"tracking": {"uri": "http://127.0.0.1:9"}})
     _, text = parse(run_page.write_report(project, settings))
     assert "no MLflow server answers at http://127.0.0.1:9" in text
+    assert "Which version this model is cannot be told" in text
+    assert "not registered" not in text
 
 
 def test_a_broken_picture_is_named(project, settings, judged):

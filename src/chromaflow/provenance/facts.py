@@ -110,7 +110,8 @@ class DataFacts(_Tagged):
         raw_md5: The MD5 of the raw snapshot in `data.dvc`.
         raw_manifest: SHA-256 of its manifest, which names every image.
         validated_manifest: SHA-256 of the table of the accepted images.
-        lab: SHA-256 of all that is beside the Lab shards: their indices name the SHA-256 of each.
+        lab: SHA-256 of the indices of the Lab shards, which name the SHA-256 of each, and of their
+            labels and statistics.
     """
 
     raw_md5: str = _text("data.raw.md5")
