@@ -42,7 +42,7 @@ def write_photograph(path: Path, width: int, height: int) -> None:
 
 
 def untrained_model():
-    return build_model(Model(weights="none"), rebalance=0.5).eval()
+    return build_model(Model(network={"weights": "none"})).eval()
 
 
 def color_whole_image(model, source: Path, target: Path) -> None:

@@ -36,7 +36,7 @@ import requests
 from preprocess import machine
 
 from chromaflow.data.download.fetch import Download, Report, download, show
-from chromaflow.settings import Download as Policy
+from chromaflow.settings import DownloadSettings as Policy
 
 GOAL = 500
 

@@ -39,7 +39,7 @@ from chromaflow.metrics.cdc import Cdc
 from chromaflow.metrics.warp_error import warp_error
 from chromaflow.models import build_model
 from chromaflow.models.model_folder import load_model
-from chromaflow.settings import Settings
+from chromaflow.settings import Model
 
 WIDTH, HEIGHT, RATE = 854, 480, 25
 SHOT_SECONDS = 4
@@ -78,9 +78,7 @@ def chosen_model(folder: Path | None):
     if folder:
         return load_model(folder)
     torch.manual_seed(0)
-    settings = Settings()
-    unweighted = settings.model.model_copy(update={"weights": "none"})
-    return build_model(unweighted, rebalance=settings.training.rebalance).eval()
+    return build_model(Model(network={"weights": "none"})).eval()
 
 
 def color_frame_by_frame(model, source: Path, target: Path) -> None:

@@ -38,7 +38,8 @@ def settle(
     if preset or recipe or overrides:
         settings.save(project, values)
     for name, old, new in changes:
-        tell(f"params.yaml: {name} {old} → {new}")
+        before, after = ("does not apply" if value is None else value for value in (old, new))
+        tell(f"params.yaml: {name} {before} → {after}")
     return values
 
 

@@ -19,8 +19,10 @@ from chromaflow.settings import Model
 def folder(tmp_path, monkeypatch):
     """A photograph, hints for it, and an untrained model of a network that takes hints."""
     torch.manual_seed(0)
-    settings = Model(network="zhang2017", codebook="regression", width=0.05, depth=0.1)
-    model = build_model(settings, rebalance=0.5)
+    settings = Model(
+        network={"name": "zhang2017", "width": 0.05, "depth": 0.1}, codebook="regression"
+    )
+    model = build_model(settings)
     for layer in model.network.overall[::2]:
         layer.weight.data.mul_(4)  # untrained, global hints would change less than a level
     save_model(model, tmp_path / "model")
@@ -67,7 +69,7 @@ def test_mistakes_are_told(folder):
     with pytest.raises(SettingsError, match=r"hints\.json tells of one photograph"):
         run("coffee.png", "--hints", "hints.json")
     assert run("--saturation", "2").exit_code == 2
-    save_model(build_model(Model(width=0.0625, weights="none"), rebalance=0.5), folder / "model")
+    save_model(build_model(Model(network={"width": 0.0625, "weights": "none"})), folder / "model")
     with pytest.raises(ModelError, match="efficientnet_lite0 takes no hints"):
         run("--hints", "hints.json")
 

@@ -65,6 +65,15 @@ def test_settings_are_shown_for_people_and_for_scripts(project):
     assert listed.stdout.split() == settings.preset_names(project)
 
 
+def test_settings_are_written_where_it_is_asked_for(project):
+    before = project.params.read_bytes()
+    run("settings", "--set", "source.name=urls", folder=project.root)
+    assert project.params.read_bytes() == before
+    shown = run("settings", "--set", "source.name=urls", "--write", folder=project.root).stdout
+    assert project.params.read_text() == shown
+    assert "  name: urls" in shown
+
+
 def test_version():
     assert CliRunner().invoke(main.app, ["--version"]).output.startswith("chromaflow ")
 

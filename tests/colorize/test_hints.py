@@ -278,7 +278,7 @@ def test_global_hints_that_cannot_be_are_told(tmp_path):
 
 
 def test_a_model_that_takes_no_hints_is_told_before_anything_is_read(tmp_path):
-    model = build_model(Model(width=0.0625, weights="none"), rebalance=0.5).eval()
+    model = build_model(Model(network={"width": 0.0625, "weights": "none"})).eval()
     hints = read_hints(saturation=0.5)
     with pytest.raises(ModelError, match="efficientnet_lite0 takes no hints"):
         colorize_photo(model, tmp_path / "missing.png", tmp_path / "out", hints=hints)
@@ -301,8 +301,10 @@ def test_points_are_for_one_photograph_but_a_saturation_goes_for_many(tmp_path, 
 
 def test_the_published_network_follows_the_way(tmp_path, grey):
     torch.manual_seed(0)
-    settings = Model(network="zhang2017", codebook="regression", width=0.125, depth=0.5)
-    model = build_model(settings, rebalance=0.5).eval()
+    settings = Model(
+        network={"name": "zhang2017", "width": 0.125, "depth": 0.5}, codebook="regression"
+    )
+    model = build_model(settings).eval()
     small = cv2.resize(grey, (80, 60))
     hints = read_hints(points(tmp_path, point(40, 30)), saturation=0.9)
     plain, guided = (predict_small(model, small, 45, given) for given in (None, hints))

@@ -67,8 +67,8 @@ def examples(photographs, tmp_path_factory):
     place = tmp_path_factory.mktemp("examples")
     hints = {"points": [{"x": 20, "y": 30, "color": "teal"}]}
     (place / "hints.json").write_text(json.dumps(hints))
-    hinted = Model(network="zhang2017", codebook="regression", width=0.125)
-    save_model(build_model(hinted, rebalance=0.5), place / "hinted")
+    hinted = Model(network={"name": "zhang2017", "width": 0.125}, codebook="regression")
+    save_model(build_model(hinted), place / "hinted")
     write_clip(place / "clip.mp4", pan(count=4))
     first = min(folder.iterdir())
     return {

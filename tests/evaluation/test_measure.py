@@ -32,7 +32,7 @@ def tinted(lightness: torch.Tensor) -> torch.Tensor:
 def folder(tmp_path: Path) -> Path:
     """A small model of random weights."""
     torch.manual_seed(0)
-    model = build_model(Model(network="vcnn", codebook="regression", width=0.0625), rebalance=0.5)
+    model = build_model(Model(network={"name": "vcnn", "width": 0.0625}, codebook="regression"))
     save_model(model, tmp_path / "model")
     return tmp_path / "model"
 

@@ -34,7 +34,7 @@ from chromaflow.training.fit import train
 # A stained tissue is brown where it is dark and blue where it is light, which is soon learned.
 SETTINGS = Settings.model_validate(
     {
-        "model": {"network": "richart", "codebook": "regression", "weights": "none"},
+        "model": {"network": "richart", "codebook": "regression"},
         "training": {
             **{"steps": 120, "batch": 4, "crop": 32, "learning_rate": 0.02},
             **{"losses": {"huber": 1.0}, "accelerator": "cpu", "threads": 1},

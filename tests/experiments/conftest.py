@@ -49,7 +49,7 @@ def tiny(network: str = "efficientnet_lite0", **training: object) -> Settings:
     """A training of some steps."""
     return Settings.model_validate(
         {
-            "model": {"network": network, "width": 0.0625},
+            "model": {"network": {"name": network, "width": 0.0625}},
             "training": {
                 **{"steps": 6, "batch": 2, "crop": 32, "validate_every": 3},
                 **{"accelerator": "cpu", "threads": 1, **training},

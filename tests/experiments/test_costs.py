@@ -32,8 +32,8 @@ def operations() -> int:
 @pytest.fixture
 def small() -> Colorizer:
     torch.manual_seed(0)
-    settings = Model(network="vcnn", codebook="regression", width=0.125, weights="none")
-    return build_model(settings, rebalance=0.5).eval()
+    settings = Model(network={"name": "vcnn", "width": 0.125}, codebook="regression")
+    return build_model(settings).eval()
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def test_operations_are_those_of_its_convolutions(small: Colorizer) -> None:
 
 
 def test_operations_of_the_default_network_are_those_of_convolutions_and_decoding() -> None:
-    model = build_model(Model(width=0.0625, weights="none"), rebalance=0.5).eval()
+    model = build_model(Model(network={"width": 0.0625, "weights": "none"})).eval()
     found, counted = count_flops(model, 64), [0]
 
     def count(layer: nn.Conv2d, _: object, output: torch.Tensor) -> None:

@@ -47,7 +47,7 @@ def test_photographs_stand_in_a_row_with_the_predicted_color(photograph):
 
 
 def test_each_system_colors_what_is_held_out_and_what_is_the_users(project, photograph, tmp_path):
-    model = build_model(Model(width=0.0625, weights="none"), rebalance=0.5).eval()
+    model = build_model(Model(network={"width": 0.0625, "weights": "none"})).eval()
     save_model(model, tmp_path / "trial" / "model")
     costs = Costs(parameters=1, gigaflops=1.0, milliseconds=1.0, megabytes=1.0)
     row = Row("one", 10, 80, 1.0, {}, costs, "", "chromaflow/1", str(tmp_path / "trial"))

@@ -31,7 +31,7 @@ def configure(project):
     [
         ("training.batch=8..32", Axis("training.batch", (), 8, 32, True)),
         ("training.learning_rate=1e-4..1e-2", Axis("training.learning_rate", (), 1e-4, 1e-2)),
-        ("model.width=0.25,0.5,1", Axis("model.width", (0.25, 0.5, 1))),
+        ("model.network.width=0.25,0.5,1", Axis("model.network.width", (0.25, 0.5, 1))),
         ("model.codebook=som,grid313", Axis("model.codebook", ("som", "grid313"))),
     ],
 )

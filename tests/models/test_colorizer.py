@@ -9,10 +9,12 @@ from torch import Tensor, nn
 
 from chromaflow.color.codebooks.registry import CODEBOOKS, build_codebook
 from chromaflow.errors import ModelError
-from chromaflow.models import NETWORKS, Colorizer, Network, build_network
+from chromaflow.models import NETWORKS, Colorizer, Network, build_network, network_sizes
 from chromaflow.models.networks.base import Hints
 from chromaflow.refine import REFINEMENTS
-from chromaflow.settings.system import CodebookName, NetworkName, Refinement
+from chromaflow.settings import Model
+from chromaflow.settings.base import kinds_of
+from chromaflow.settings.system import Refinement
 
 
 class Block(Network):
@@ -76,11 +78,18 @@ def test_unknown_names_are_told() -> None:
 
 
 def test_settings_name_what_is_registered() -> None:
-    assert sorted(get_args(NetworkName)) == sorted(NETWORKS)
-    assert sorted(get_args(CodebookName)) == sorted(CODEBOOKS)
+    fields = Model.model_fields
+    assert sorted(kinds_of(fields["network"].annotation)) == sorted(NETWORKS)
+    assert sorted(kinds_of(fields["codebook"].annotation)) == sorted(CODEBOOKS)
     assert sorted(get_args(Refinement)) == sorted(REFINEMENTS)
-    for name in NETWORKS:
-        assert importlib.import_module(f"chromaflow.models.{name}").NETWORK.name == name
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_network_takes_the_sizes_that_its_settings_have(name: str) -> None:
+    assert importlib.import_module(f"chromaflow.models.{name}").NETWORK.name == name
+    sizes = Model(network=name, codebook="regression").network.model_dump().keys() - {"name"}
+    # The model folder tells of the first, and the data of the second.
+    assert network_sizes(name) - {"folded", "scenes"} == sizes
 
 
 def test_a_guide_that_the_network_cannot_follow_is_told(model: Colorizer) -> None:

@@ -14,8 +14,11 @@ from chromaflow.settings import Model
 @pytest.fixture(scope="module")
 def model() -> Colorizer:
     torch.manual_seed(0)
-    settings = Model(width=0.0625, weights="none", temperature=0.5)
-    return build_model(settings, rebalance=0.25).eval()
+    settings = Model(
+        network={"width": 0.0625, "weights": "none"},
+        codebook={"temperature": 0.5, "rebalance": 0.25},
+    )
+    return build_model(settings).eval()
 
 
 @pytest.fixture
@@ -47,6 +50,37 @@ def test_a_saved_model_predicts_the_same(model: Colorizer, folder: Path) -> None
         assert torch.equal(loaded.predict_ab(lightness), model.predict_ab(lightness))
     assert not loaded.training
     assert loaded.config() == model.config()
+
+
+OLDER = """{
+  "codebook": {
+    "ab_range": 110.0,
+    "bounded": true,
+    "name": "regression"
+  },
+  "format": 2,
+  "network": {
+    "name": "iizuka",
+    "scenes": 0,
+    "width": 0.0625
+  },
+  "refine": "none"
+}
+"""
+"""As the first chromaflow wrote it, whose settings had no kinds."""
+
+
+def test_a_model_of_an_older_chromaflow_is_read_and_written_as_it_was(tmp_path: Path) -> None:
+    settings = Model(
+        network={"name": "iizuka", "width": 0.0625},
+        codebook={"name": "regression", "ab_range": 110.0},
+    )
+    save_model(build_model(settings), tmp_path / "model")
+    written = (tmp_path / "model" / "model.json").read_text()
+    assert written == OLDER
+    assert load_model(tmp_path / "model").config() == {
+        name: value for name, value in json.loads(OLDER).items() if name != "format"
+    }
 
 
 def test_the_same_model_gives_the_same_bytes(

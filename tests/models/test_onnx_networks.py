@@ -17,7 +17,7 @@ from chromaflow.settings import Model
 @pytest.fixture(scope="module")
 def model() -> Colorizer:
     torch.manual_seed(0)
-    return build_model(Model(network="richart", width=0.125, weights="none"), rebalance=0.5).eval()
+    return build_model(Model(network={"name": "richart", "width": 0.125})).eval()
 
 
 def test_the_file_gives_the_same_color(model: Colorizer, tmp_path: Path) -> None:

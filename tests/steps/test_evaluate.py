@@ -26,7 +26,7 @@ SETTINGS = Settings(
 def project(tmp_path) -> Project:
     project = Project(tmp_path)
     torch.manual_seed(0)
-    model = build_model(Model(width=0.0625, weights="none"), rebalance=0.5)
+    model = build_model(Model(network={"width": 0.0625, "weights": "none"}))
     save_model(model, project.candidate)
     project.lab.mkdir(parents=True)
     (project.lab / "statistics.json").write_text(json.dumps({"mean_ab": [3.0, 9.0]}))

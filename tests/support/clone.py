@@ -8,7 +8,7 @@ from chromaflow.project import dvc
 
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = (
-    "model.width=0.125",
+    "model.network.width=0.125",
     "preprocess.size=64",
     "source.tile=96",
     "training.batch=4",

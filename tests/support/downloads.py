@@ -8,7 +8,7 @@ from PIL import Image
 from skimage import data
 
 from chromaflow.data.download.fetch import Download, Report, download
-from chromaflow.settings import Download as Policy
+from chromaflow.settings import DownloadSettings as Policy
 
 
 def encode(image: Image.Image) -> bytes:

@@ -32,7 +32,7 @@ RESULT = {
 
 @pytest.fixture(autouse=True)
 def known_fingerprint(monkeypatch):
-    monkeypatch.setattr(module, "fingerprint", lambda _, settings: settings.model.network)
+    monkeypatch.setattr(module, "fingerprint", lambda _, settings: settings.model.network.name)
 
 
 def runs(project, settings):
@@ -109,7 +109,7 @@ def test_other_settings_are_another_run(project, settings):
 
 
 def test_a_run_of_another_database_is_not_gone_on_with(project, settings):
-    place = project.checkpoints / settings.model.network / "mlflow_run.txt"
+    place = project.checkpoints / settings.model.network.name / "mlflow_run.txt"
     files.write_text(place, "0" * 32)
     with training_run(project, settings) as run:
         assert place.read_text().strip() == run.run_id != "0" * 32

@@ -63,7 +63,7 @@ def small() -> Settings:
     """A training of a few seconds."""
     return Settings.model_validate(
         {
-            "model": {"width": 0.0625},
+            "model": {"network": {"width": 0.0625}},
             "training": {
                 "steps": 6,
                 "batch": 2,

@@ -19,7 +19,8 @@ from chromaflow.models.colorizer import Colorizer
 from chromaflow.models.networks.base import Outputs
 from chromaflow.project import files
 from chromaflow.project.paths import Project
-from chromaflow.settings import Settings, Training
+from chromaflow.settings import Settings
+from chromaflow.settings.losses import AdversarialLoss, LossSettings
 from chromaflow.training.adversary import Adversary
 from chromaflow.training.checkpoints import AtomicCheckpoints
 from chromaflow.training.fit import fingerprint, train
@@ -33,17 +34,23 @@ KILLED = Path(__file__).parents[1] / "support" / "killed.py"
 @pytest.fixture(scope="module")
 def gan(small: Settings) -> Settings:
     """A U-Net and its discriminator, tiny, with a checkpoint before every step."""
-    model = {"network": "unet", "width": 0.0625, "depth": 0.5, "codebook": "regression"}
+    model = {
+        "network": {"name": "unet", "width": 0.0625, "depth": 0.5},
+        "codebook": "regression",
+    }
     own = {
-        "losses": {"adversarial": 1.0, "l1": 100.0},
-        "discriminator_width": 0.125,
-        "discriminator_rate": 0.5,
+        "losses": losses(),
         "betas": [0.5, 0.999],
         "optimizer": "adam",
     }
     training = {**small.training.model_dump(), **own}
     runtime = {"checkpoint_every": "0s"}
     return Settings.model_validate({"model": model, "training": training, "runtime": runtime})
+
+
+def losses(rate: float = 0.5) -> dict[str, Any]:
+    own = {"weight": 1.0, "discriminator_width": 0.125, "discriminator_rate": rate}
+    return {"adversarial": own, "l1": 100.0}
 
 
 def change(settings: Settings, **training: Any) -> Settings:
@@ -53,14 +60,16 @@ def change(settings: Settings, **training: Any) -> Settings:
 def step_of(settings: Settings, seed: int = 0) -> Step:
     """What an untrained network makes of noise."""
     torch.manual_seed(seed)
-    model = build_model(settings.model, rebalance=0.5)
+    model = build_model(settings.model)
     lightness, ab = 100 * torch.rand(2, 1, 32, 32), 40 * torch.randn(2, 2, 32, 32)
     return Step(model, model.network.outputs(lightness), lightness, ab)
 
 
 def adversary_of(settings: Settings) -> Adversary:
     torch.manual_seed(1)
-    return Adversary(settings.training)
+    own = settings.training.losses.adversarial
+    assert own is not None
+    return Adversary(own, settings.training)
 
 
 def test_its_steps_are_those_of_adam(gan: Settings) -> None:
@@ -278,13 +287,13 @@ def test_the_model_is_the_network_alone(make_lab: MakeLab, gan: Settings) -> Non
 
 
 def test_a_discriminator_that_is_no_number_is_told(make_lab: MakeLab, gan: Settings) -> None:
-    wild = change(gan, discriminator_rate=1e38, warmup=0.0)
+    wild = change(gan, losses=LossSettings.model_validate(losses(1e38)), warmup=0.0)
     with pytest.raises(TrainingStoppedError, match="step 1 adversarial is nan") as caught:
         train(make_lab(), wild)
     assert "train-" in caught.value.problem
-    assert "training.discriminator_rate (1e+38)" in caught.value.mend
+    assert "training.losses.adversarial.discriminator_rate (1e+38)" in caught.value.mend
 
 
 def test_a_width_out_of_range_is_told_by_name() -> None:
     with pytest.raises(ValueError, match="discriminator_width"):
-        Training(discriminator_width=9.0)
+        AdversarialLoss(weight=1.0, discriminator_width=9.0)

@@ -40,7 +40,10 @@ def project(make_lab: MakeLab) -> Project:
 
 def iizuka(small: Settings, **training: Any) -> Settings:
     groups = {name: getattr(small, name).model_dump() for name in ("model", "training")}
-    groups["model"] |= {"network": "iizuka", "codebook": "regression"}
+    groups["model"] |= {
+        "network": {"name": "iizuka", "width": small.model.network.width},
+        "codebook": "regression",
+    }
     groups["training"] |= {"losses": {"l2": 1.0, "scene": 0.01}, "steps": 2, **training}
     return Settings.model_validate(groups)
 

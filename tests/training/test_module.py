@@ -22,7 +22,7 @@ MakeLab = Callable[..., Project]
 def make(*, pretrained: bool = True, **training: Any) -> ColorizerTraining:
     torch.manual_seed(0)
     weights = "published" if pretrained else "none"
-    model = build_model(Model(width=0.0625, weights=weights), rebalance=0.5)
+    model = build_model(Model(network={"width": 0.0625, "weights": weights}))
     return ColorizerTraining(model, Training.model_validate(training), pretrained=pretrained)
 
 
@@ -106,7 +106,7 @@ def normalized(small: Settings, tmp_path_factory: Any) -> Settings:
     torch.manual_seed(0)
     name, file = "test_efficientnet", tmp_path_factory.mktemp("weights") / "tiny.safetensors"
     safetensors.torch.save_file(timm.create_model(name).state_dict(), file)
-    model = Model(width=0.0625, backbone=name, weights=str(file))
+    model = Model(network={"width": 0.0625, "backbone": name, "weights": str(file)})
     return small.model_copy(update={"model": model})
 
 

@@ -27,11 +27,11 @@ SPENT = [
 
 @pytest.mark.parametrize("error", SPENT, ids=["cuda", "linux", "windows", "python"])
 def test_spent_memory_is_told_with_what_helps(error: Exception) -> None:
-    values = {"training": {"batch": 24, "crop": 96}, "model": {"width": 2.0}}
+    values = {"training": {"batch": 24, "crop": 96}, "model": {"network": {"width": 2.0}}}
     settings = Settings.model_validate(values)
     with pytest.raises(TrainingStoppedError, match="more memory") as caught, size_told(settings):
         raise error
-    for words in ("training.batch (24", "training.crop (96)", "model.width (2)"):
+    for words in ("training.batch (24", "training.crop (96)", "model.network.width (2)"):
         assert words in caught.value.mend
     assert "checkpoint is kept" in caught.value.problem
 

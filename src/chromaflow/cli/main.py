@@ -249,14 +249,17 @@ def show_settings(
     json: JsonOption = False,
     presets: Annotated[bool, typer.Option("--presets", help="List the presets instead.")] = False,
     recipes: Annotated[bool, typer.Option("--recipes", help="List the recipes instead.")] = False,
+    write: Annotated[bool, typer.Option("--write", help="Write them to params.yaml, too.")] = False,
 ) -> None:
-    """Show every setting, its value and what it means."""
+    """Show every setting that applies, its value and what it means."""
     project, values = load(preset, set_, recipe)
     if presets or recipes:
         names = (settings.preset_names if presets else settings.recipe_names)(project)
         print_result(names, json, "\n".join(names))
-    else:
-        print_result(values.model_dump(mode="json"), json, settings.render(values).rstrip())
+        return
+    if write:
+        settings.save(project, values)
+    print_result(values.model_dump(mode="json"), json, settings.render(values).rstrip())
 
 
 def _show_version(wanted: bool) -> None:

@@ -9,17 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from chromaflow import console
 from chromaflow.colorize.image import SIZE, PredictsColor
-from chromaflow.colorize.photo import (
-    MAX_PIXELS,
-    colorize_photo,
-    is_folder_of_outputs,
-    output_in,
-)
+from chromaflow.colorize.photo import colorize_photo, is_folder_of_outputs, output_in
 from chromaflow.colorize.upsampling import find_upsampling
 from chromaflow.colorize.video import SUFFIXES as VIDEO_SUFFIXES
 from chromaflow.colorize.video import colorize_video, video_output_in
 from chromaflow.colorize.write import FORMAT_OF_SUFFIX, StorageError
 from chromaflow.errors import ModelError, SettingsError, UserError
+from chromaflow.settings.sources import MAX_PIXELS
 
 if TYPE_CHECKING:
     from chromaflow.colorize.hints import UserHints

@@ -21,10 +21,9 @@ from chromaflow.colorize.join import Floats, Levels
 from chromaflow.colorize.read import read_color
 from chromaflow.errors import DataError, ModelError, SettingsError
 from chromaflow.models.networks.base import Hints
-from chromaflow.settings import Source
+from chromaflow.settings.sources import MAX_PIXELS
 from chromaflow.training.guides.hints import HISTOGRAM, SATURATION, color_histogram, global_hints
 
-MAX_PIXELS = Source().max_pixels
 # Levels of 255: what a lossy format changes without a stroke.
 _TOLERANCE = 16
 # Whoever draws on a photograph leaves more of it than this.

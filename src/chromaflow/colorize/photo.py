@@ -8,12 +8,10 @@ from chromaflow.colorize.image import SIZE, PredictsColor, colored_strips
 from chromaflow.colorize.read import read_photo
 from chromaflow.colorize.write import FORMAT_OF_SUFFIX, depth_for, write_photo
 from chromaflow.errors import UserError
-from chromaflow.settings import Source
+from chromaflow.settings.sources import MAX_PIXELS
 
 if TYPE_CHECKING:
     from chromaflow.colorize.hints import UserHints
-
-MAX_PIXELS = Source().max_pixels
 
 
 def output_in(folder: Path, source: Path) -> Path:

@@ -154,8 +154,8 @@ def _find_stuck(watch: _Watch) -> str:
     if gain > 0.1:
         return f"it still gains {gain:.1f} dB in a third of the time: raise --minutes"
     return (
-        "it stands still: raise model.width or model.depth, or change training.learning_rate; "
-        "the network sees too little to tell the photographs' colors apart"
+        "it stands still: raise model.network.width or model.network.depth, or change "
+        "training.learning_rate; the network sees too little to tell the photographs' colors apart"
     )
 
 
@@ -215,7 +215,7 @@ def sanity(
         TrainingStoppedError: The loss is no longer a number, or the memory is spent.
         TrainingInterruptedError: A signal asked to stop.
     """
-    side = side_for(settings.model.network) if side is None else side
+    side = side_for(settings.model.network.name) if side is None else side
     photographs = read_eight(side)
     lightness, ab = decode_stored(torch.from_numpy(np.stack(list(photographs.values()))))
     watch, begun = _Watch(lightness, ab, 60 * minutes), time.monotonic()

@@ -13,7 +13,6 @@ from torch import Tensor
 from chromaflow.color.lab import join, lab_to_rgb
 from chromaflow.colorize.image import SIZE, shrunk
 from chromaflow.colorize.join import lightness_of_levels
-from chromaflow.colorize.photo import MAX_PIXELS
 from chromaflow.colorize.read import read_photo
 from chromaflow.data.store.read import read_split
 from chromaflow.evaluation.baselines import BASELINES
@@ -22,6 +21,7 @@ from chromaflow.evaluation.strips import choose
 from chromaflow.experiments.comparison import Row
 from chromaflow.models.model_folder import load_model
 from chromaflow.project.paths import Project
+from chromaflow.settings.sources import MAX_PIXELS
 
 PICTURES = 8
 SIDE, GAP = 128, 4

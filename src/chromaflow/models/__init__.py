@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from chromaflow.color.codebooks.registry import build_codebook, codebook_settings
+from chromaflow.color.codebooks.registry import build_codebook
 from chromaflow.errors import ModelError
 from chromaflow.models.colorizer import Colorizer
 from chromaflow.models.networks.base import Network
+from chromaflow.settings.network_names import NETWORKS
 
 if TYPE_CHECKING:
     # A model that serves needs no settings, nor the library that checks them.
@@ -26,25 +27,6 @@ __all__ = [
     "network_class",
     "network_sizes",
 ]
-
-NETWORKS = (
-    "attention_fusion",
-    "cheng",
-    "dahl",
-    "ddcolor",
-    "efficientnet_lite0",
-    "hwang_zhou",
-    "iizuka",
-    "koalarization",
-    "larsson",
-    "propagation",
-    "richart",
-    "unet",
-    "vcnn",
-    "zhang2016",
-    "zhang2017",
-)
-"""Names of the networks; each is a module here, and its class the `NETWORK` there."""
 
 
 def network_class(name: str) -> type[Network]:
@@ -91,29 +73,23 @@ def build_network(name: str, channels: int, **sizes: Any) -> Network:
 
 
 def build_model(
-    model: "Model",
-    *,
-    rebalance: float,
-    histogram: npt.NDArray[np.integer[Any]] | None = None,
-    scenes: int = 0,
+    model: "Model", *, histogram: npt.NDArray[np.integer[Any]] | None = None, scenes: int = 0
 ) -> Colorizer:
     """Build a model to train; torch's random state decides the weights that are not published.
 
-    Settings that network and codebook do not have are those of others, and left out.
-
     Args:
         model: The settings.
-        rebalance: Share of the uniform in the codebook's prior.
         histogram: Pixel counts of the training split, (256, 256), at [a + 128, b + 128].
         scenes: Kinds of scenes that the training images are labeled with; 0: they are not.
 
     Raises:
-        ModelError: An unknown name, a size out of its range, or weights that cannot be had.
+        ModelError: A size out of its range, or weights that cannot be had.
     """
-    values = {**model.model_dump(), "rebalance": rebalance, "scenes": scenes}
+    book = build_codebook(**model.codebook.model_dump(), histogram=histogram)
+    sizes = model.network.model_dump()
+    name = sizes.pop("name")
     # An empty text leaves the choice to the network.
-    values = {name: value for name, value in values.items() if value != ""}
-    wanted = codebook_settings(model.codebook) & values.keys()
-    book = build_codebook(model.codebook, histogram, **{name: values[name] for name in wanted})
-    sizes = {name: values[name] for name in network_sizes(model.network) & values.keys()}
-    return Colorizer(build_network(model.network, book.channels, **sizes), book, model.refine)
+    sizes = {size: value for size, value in sizes.items() if value != ""}
+    if "scenes" in network_sizes(name):
+        sizes["scenes"] = scenes
+    return Colorizer(build_network(name, book.channels, **sizes), book, model.refine)

@@ -18,7 +18,7 @@ from chromaflow.project.paths import Project
 from chromaflow.provenance.code_facts import Patch, code_facts, uncommitted
 from chromaflow.provenance.data_facts import data_counts, data_facts
 from chromaflow.provenance.facts import FlowFacts, LockFacts, RunFacts
-from chromaflow.settings import Settings
+from chromaflow.settings import Settings, flatten
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -154,12 +154,7 @@ def _processor() -> str:
 
 
 def parameters(settings: Settings) -> dict[str, str]:
-    """Every setting by its full name, as text."""
-    flat: dict[str, str] = {}
-    for name, value in settings.model_dump(mode="json").items():
-        if isinstance(value, dict):
-            flat |= {f"{name}.{key}": str(inner) for key, inner in value.items()}
-        else:
-            flat[name] = str(value)
+    """Every setting that applies by its full name, as files hold it."""
+    flat = {name: str(value) for name, value in flatten(settings).items()}
     flat["tracking.uri"] = public_address(flat["tracking.uri"])
     return flat

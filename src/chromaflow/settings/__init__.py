@@ -1,10 +1,10 @@
 """Typed settings of a checkout, read from `params.yaml`."""
 
-from chromaflow.settings.data import Download, Preprocess, Quality, Source, Split
+from chromaflow.settings.data import DownloadSettings, Preprocess, Quality, Split
 from chromaflow.settings.groups import (
     Evaluation,
     Flow,
-    Lineage,
+    LineageSettings,
     Promotion,
     Runtime,
     Servers,
@@ -12,14 +12,15 @@ from chromaflow.settings.groups import (
     Tracking,
 )
 from chromaflow.settings.reading import load, preset_names, recipe_names
+from chromaflow.settings.sources import SourceSettings
 from chromaflow.settings.system import Model, Training
-from chromaflow.settings.writing import changed, render, save
+from chromaflow.settings.writing import changed, flatten, render, save
 
 __all__ = [
-    "Download",
+    "DownloadSettings",
     "Evaluation",
     "Flow",
-    "Lineage",
+    "LineageSettings",
     "Model",
     "Preprocess",
     "Promotion",
@@ -27,11 +28,12 @@ __all__ = [
     "Runtime",
     "Servers",
     "Settings",
-    "Source",
+    "SourceSettings",
     "Split",
     "Tracking",
     "Training",
     "changed",
+    "flatten",
     "load",
     "preset_names",
     "recipe_names",

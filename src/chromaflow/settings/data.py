@@ -1,64 +1,12 @@
-"""Settings of the data: where it comes from, what may pass, how it is split and stored."""
-
-from typing import Literal, get_args
+"""Settings of the data: how it is fetched, what may pass, how it is split and stored."""
 
 from pydantic import Field, model_validator
 
 from chromaflow.settings.base import Group
 from chromaflow.settings.quantities import Bytes, Part, Seconds
 
-# A new source is one module `chromaflow.sources.<name>` and its name here.
-SourceName = Literal[
-    "sample", "folder", "cvcl", "coco", "imagenet", "unsplash", "urls", "huggingface"
-]
 
-
-class Source(Group):
-    """Where the images come from."""
-
-    name: SourceName = Field(
-        "sample", description=", ".join(get_args(SourceName)) + "; docs/data.md tells them"
-    )
-    folder: str = Field("", description="folder: the folder of your own photographs")
-    archive: str = Field(
-        "",
-        description="cvcl, coco, imagenet, unsplash: what is on disk already, an archive or a "
-        "folder in the published layout; empty fetches it",
-    )
-    annotations: str = Field(
-        "", description="coco: annotations on disk, JSON or their zip archive; empty fetches them"
-    )
-    table: str = Field("", description="urls: the CSV, TSV or Parquet file of addresses")
-    repository: str = Field("", description="huggingface: the data set, OWNER/NAME")
-    revision: str = Field("main", description="huggingface: branch, tag or commit")
-    image_column: str = Field("image", description="huggingface: the column of images")
-    label_column: str = Field("label", description="huggingface: of labels; empty: there is none")
-    address: str = Field("", description="fetch from here, such as a mirror; empty: the publisher")
-    subset: str = Field(
-        "",
-        description="coco: train2017 or val2017; imagenet, huggingface: train, validation or test; "
-        "empty: the training images",
-    )
-    categories: list[str] = Field(
-        [],
-        description="cvcl, coco, imagenet, huggingface: the labels to take; of imagenet also "
-        "WordNet ids or names of wider terms; empty takes all",
-    )
-    images: int = Field(0, ge=0, description="draw so many, by a hash of their urls; 0 takes all")
-    salt: str = Field("chromaflow", description="another text draws other images")
-    width: int = Field(0, ge=0, description="unsplash: width to fetch, pixels; 0: as taken")
-    historic: str = Field(
-        "", description="folder of grey photographs to color and look at; they never train or judge"
-    )
-    license: str = Field("unknown", description="where the source itself tells none")
-    tile: int = Field(128, ge=32, description="sample: side of a tile, pixels")
-    shard_images: int = Field(256, ge=1, description="images in one raw shard, at most")
-    max_pixels: int = Field(
-        100_000_000, ge=1, description="a larger picture is taken for a decompression bomb"
-    )
-
-
-class Download(Group):
+class DownloadSettings(Group):
     """How files come from servers; nothing here changes their bytes, so no stage depends on it."""
 
     connections: int = Field(32, ge=1, le=256, description="at once, over all hosts")

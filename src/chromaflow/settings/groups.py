@@ -9,8 +9,9 @@ from pydantic_core import PydanticKnownError
 from chromaflow.metrics.catalog import deciding
 from chromaflow.settings.base import Group
 from chromaflow.settings.compatibility import check_fit
-from chromaflow.settings.data import Download, Preprocess, Quality, Source, Split
+from chromaflow.settings.data import DownloadSettings, Preprocess, Quality, Split
 from chromaflow.settings.quantities import Bytes, Port, Seconds, Server
+from chromaflow.settings.sources import AnySource, SampleSource
 from chromaflow.settings.system import Model, Training
 
 
@@ -78,7 +79,7 @@ class Tracking(Group):
         return value
 
 
-class Lineage(Group):
+class LineageSettings(Group):
     """Whom to tell, by OpenLineage, where each snapshot came from."""
 
     url: Server = Field("", description="address of a lineage server; empty sends nothing")
@@ -111,8 +112,8 @@ class Settings(Group):
     """Everything that can be set, in the order of `params.yaml`."""
 
     seed: int = Field(17, ge=0, lt=2**32, description="of every random number")
-    source: Source = Source()
-    download: Download = Download()
+    source: AnySource = SampleSource()
+    download: DownloadSettings = DownloadSettings()
     quality: Quality = Quality()
     split: Split = Split()
     preprocess: Preprocess = Preprocess()
@@ -121,12 +122,12 @@ class Settings(Group):
     evaluation: Evaluation = Evaluation()
     promotion: Promotion = Promotion()
     tracking: Tracking = Tracking()
-    lineage: Lineage = Lineage()
+    lineage: LineageSettings = LineageSettings()
     runtime: Runtime = Runtime()
     servers: Servers = Servers()
     flow: Flow = Flow()
 
     @model_validator(mode="after")
     def _losses_fit(self) -> "Settings":
-        check_fit(self.training.losses, self.model.codebook, self.model.network)
+        check_fit(self.training.losses.named(), self.model.codebook.name, self.model.network.name)
         return self

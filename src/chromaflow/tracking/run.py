@@ -111,7 +111,7 @@ def _open(
         return earlier
     found = run_facts.collect(project, settings, "when the training began")
     experiment = experiment_id(client, project, settings)
-    name = name or f"{settings.model.network} {settings.model.codebook}"
+    name = name or f"{settings.model.network.name} {settings.model.codebook.name}"
     tags = found.facts.to_tags() | ({MLFLOW_PARENT_RUN_ID: parent} if parent else {})
     run_id = str(client.create_run(experiment, run_name=name, tags=tags).info.run_id)
     files.write_text(place, run_id + "\n")

@@ -18,6 +18,7 @@ from chromaflow.training.optimizers import rate_at
 
 if TYPE_CHECKING:
     from chromaflow.settings import Training
+    from chromaflow.settings.losses import AdversarialLoss
     from chromaflow.training.losses.context import Step
 
 _REAL = 0.9
@@ -43,8 +44,8 @@ class Adversary(nn.Module):
     parameters that do, passes it over.
 
     Args:
-        training: Its `discriminator_width`, `discriminator_rate`, `learning_rate`, `schedule` and
-            `betas` count.
+        own: The settings of this loss.
+        training: Its `learning_rate`, `schedule`, `betas` and `accumulate` count.
 
     Attributes:
         discriminator: Takes lightness and ab, gives logits of patches.
@@ -54,10 +55,10 @@ class Adversary(nn.Module):
         ModelError: A width out of its range.
     """
 
-    def __init__(self, training: Training) -> None:
+    def __init__(self, own: AdversarialLoss, training: Training) -> None:
         super().__init__()
-        self._training = training
-        self.discriminator = PatchGAN(width=training.discriminator_width)
+        self._rate, self._training = own.discriminator_rate, training
+        self.discriminator = PatchGAN(width=own.discriminator_width)
         self.discriminator.requires_grad_(requires_grad=False)
         first, second = training.betas
         self.optimizer = torch.optim.Adam(
@@ -112,7 +113,7 @@ class Adversary(nn.Module):
             self.optimizer.load_state_dict(self._kept)
             self._kept = None
         training = self._training
-        rate = training.learning_rate * training.discriminator_rate * rate_at(number, training)
+        rate = training.learning_rate * self._rate * rate_at(number, training)
         self.optimizer.param_groups[0]["lr"] = rate
         self.optimizer.step()
 

@@ -20,6 +20,7 @@ from chromaflow.models.model_folder import model_digest, save_model
 from chromaflow.project import files
 from chromaflow.project.paths import Project
 from chromaflow.settings import Settings
+from chromaflow.settings.networks import PretrainedNetwork
 from chromaflow.training import result_cache
 from chromaflow.training.callbacks.checkpoints import Checkpoints
 from chromaflow.training.callbacks.curves import Curves
@@ -101,7 +102,6 @@ def _build(project: Project, settings: Settings) -> Colorizer:
     labeled = "scene" in settings.training.losses
     model = build_model(
         settings.model,
-        rebalance=settings.training.rebalance,
         histogram=histogram,
         scenes=len(read_labels(project.lab / "train").names) if labeled else 0,
     )
@@ -160,7 +160,8 @@ def train(
                 f"training.crop = {training.crop} is no multiple of {model.multiple}.",
                 f"set training.crop={training.crop // model.multiple * model.multiple}",
             )
-        pretrained = settings.model.weights != NONE
+        network = settings.model.network
+        pretrained = isinstance(network, PretrainedNetwork) and network.weights != NONE
         module = ColorizerTraining(model, training, seed=settings.seed, pretrained=pretrained)
         own = [
             curves,

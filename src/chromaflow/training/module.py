@@ -117,8 +117,9 @@ class ColorizerTraining(pl.LightningModule):
         ids = ", ".join(batch.ids[:5]) + (" …" if len(batch.ids) > 5 else "")
         training = self._training
         rates = {"learning_rate": training.learning_rate}
-        if self.losses.adversary is not None:
-            rates["discriminator_rate"] = training.discriminator_rate
+        if (adversarial := training.losses.adversarial) is not None:
+            name = "losses.adversarial.discriminator_rate"
+            rates[name] = adversarial.discriminator_rate
         lower = ", ".join(f"training.{name} ({value:g})" for name, value in rates.items())
         raise TrainingStoppedError(
             f"in step {self.global_step + 1} {', '.join(told)}, on images {ids}.",

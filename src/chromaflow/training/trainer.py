@@ -83,7 +83,8 @@ def size_told(settings: Settings) -> Iterator[None]:
         raise TrainingStoppedError(
             f"the training needs more memory than there is: {told}. The last checkpoint is kept.",
             f"lower training.batch ({training.batch}; training.accumulate takes a larger one in "
-            f"parts), training.crop ({training.crop}) or model.width ({settings.model.width:g}), "
+            f"parts), training.crop ({training.crop}) or "
+            f"model.network.width ({settings.model.network.width:g}), "
             "and run chromaflow train again",
         ) from None
 

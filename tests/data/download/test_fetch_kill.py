@@ -21,7 +21,7 @@ from tests.support.http_server import Server
 SCRIPT = """
 import json, signal, sys
 from pathlib import Path
-from chromaflow.settings import Download as Policy
+from chromaflow.settings import DownloadSettings as Policy
 from chromaflow.data.download.fetch import Download, download
 
 # Whatever runs in the background of a shell is born deaf to it.

@@ -25,7 +25,7 @@ from chromaflow.data.download.report import (
     time_text,
 )
 from chromaflow.data.download.scheduler import Host, Job, Schedule
-from chromaflow.settings import Download as Policy
+from chromaflow.settings import DownloadSettings as Policy
 from chromaflow.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[3]

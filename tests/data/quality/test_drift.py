@@ -35,15 +35,30 @@ def test_the_record_counts_the_accepted_images() -> None:
 @pytest.mark.parametrize(
     ("changes", "same"),
     [
-        ({"quality": {"min_chroma": 4.0}}, False),
-        ({"source": {"subset": "val2017"}}, False),
-        ({"quality": {"max_drift": 0.1, "min_images": 20}, "source": {"images": 5}}, True),
+        ({"quality": {"min_chroma": 4.0}, "source": {"name": "coco"}}, False),
+        ({"source": {"name": "coco", "subset": "val2017"}}, False),
+        (
+            {
+                "quality": {"max_drift": 0.1, "min_images": 20},
+                "source": {"name": "coco", "images": 5, "archive": "train2017.zip"},
+            },
+            True,
+        ),
     ],
 )
 def test_only_snapshots_of_one_data_set_are_comparable(changes: dict, same: bool) -> None:
     table = pa.Table.from_pylist(rows(3), SCHEMA)
-    old = drift.describe(table, Settings())
+    old = drift.describe(table, Settings.model_validate({"source": {"name": "coco"}}))
     assert drift.comparable(old, drift.describe(table, Settings.model_validate(changes))) == same
+
+
+def test_a_record_that_names_the_settings_of_all_sources_is_comparable() -> None:
+    new = drift.describe(pa.Table.from_pylist(rows(3), SCHEMA), Settings())
+    empty = {"source.folder": "", "source.subset": "", "source.categories": []}
+    old = new.model_copy(update={"settings": new.settings | empty})
+    assert drift.comparable(old, new)
+    other = new.model_copy(update={"settings": new.settings | {"source.folder": "elsewhere"}})
+    assert not drift.comparable(other, new)
 
 
 @given(COUNTS, COUNTS)

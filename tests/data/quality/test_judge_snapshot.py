@@ -257,7 +257,9 @@ def test_another_data_set_is_no_drift(checkout: Project) -> None:
     write(checkout, rows(200, mean_chroma=45.0, source="cvcl"))
     validate(checkout, Settings())
     write(checkout, rows(200, source="cvcl"))
-    validate(checkout, Settings.model_validate({"source": {"categories": ["street"]}}))
+    validate(
+        checkout, Settings.model_validate({"source": {"name": "cvcl", "categories": ["street"]}})
+    )
 
 
 def test_a_fresh_clone_writes_the_same_bytes_with_and_without_history(

@@ -6,8 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chromaflow.data.sources.base import UnreadableError, draw
-from chromaflow.data.sources.coco import Coco
+from chromaflow.data.sources.base import Source, UnreadableError, draw, open_source
 from chromaflow.errors import DataError
 from chromaflow.project.paths import Project
 from chromaflow.settings import Settings
@@ -15,9 +14,9 @@ from tests.support.hosts import Host, coco, coco_annotations
 from tests.support.photographs import photograph
 
 
-def open_coco(checkout: Project, **source: object) -> Coco:
+def open_coco(checkout: Project, **source: object) -> Source:
     values = {"source": {"name": "coco", **source}, "download": {"reserve": "1B", "retries": 0}}
-    return Coco(checkout, Settings.model_validate(values))
+    return open_source("coco", checkout, Settings.model_validate(values))
 
 
 @pytest.fixture

@@ -4,8 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from chromaflow.data.sources.base import UnreadableError
-from chromaflow.data.sources.cvcl import Cvcl
+from chromaflow.data.sources.base import Source, UnreadableError, open_source
 from chromaflow.errors import DataError
 from chromaflow.project.paths import Project
 from chromaflow.settings import Settings
@@ -21,10 +20,10 @@ def pack(path: Path, members: dict[str, bytes] | None = None) -> Path:
     return path
 
 
-def open_archive(path: Path | str, **source: object) -> Cvcl:
+def open_archive(path: Path | str, **source: object) -> Source:
     values = {"source": {"name": "cvcl", "archive": str(path), **source}}
     root = path.parent if isinstance(path, Path) else Path.cwd()
-    return Cvcl(Project(root), Settings.model_validate(values))
+    return open_source("cvcl", Project(root), Settings.model_validate(values))
 
 
 def test_photographs_with_their_category_as_label(tmp_path: Path) -> None:
@@ -124,10 +123,11 @@ def test_without_an_archive_it_is_fetched_once(
 ) -> None:
     names = ["coast_a", "coast_b", *(f"opencountry_{n}" for n in range(3))]
     content = pack(tmp_path / "a.zip", {f"s/{name}.jpg": b"x" for name in names}).read_bytes()
-    source = {"name": "cvcl", "address": cvcl(host, content)}
-    values = {"source": source, "download": {"reserve": "1B"}}
+    own = {"name": "cvcl", "address": cvcl(host, content)}
+    values = {"source": own, "download": {"reserve": "1B"}}
     for _ in range(2):
-        found = list(Cvcl(checkout, Settings.model_validate(values)).records())
+        source = open_source("cvcl", checkout, Settings.model_validate(values))
+        found = list(source.records())
         assert [record.label for record in found] == ["coast"] * 2 + ["opencountry"] * 3
     assert list(host.asked.values()) == [1]
 
@@ -136,7 +136,7 @@ def test_an_archive_that_the_server_does_not_have_is_named(checkout: Project, ho
     values = {"name": "cvcl", "address": f"{host.address}/gone.zip"}
     values = {"source": values, "download": {"reserve": "1B", "retries": 0}}
     with pytest.raises(DataError, match=r"gone\.zip.*404") as caught:
-        Cvcl(checkout, Settings.model_validate(values))
+        open_source("cvcl", checkout, Settings.model_validate(values))
     assert "source.archive=PATH" in caught.value.mend
 
 

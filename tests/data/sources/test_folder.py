@@ -3,8 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from chromaflow.data.sources.base import UnreadableError
-from chromaflow.data.sources.folder import Folder
+from chromaflow.data.sources.base import Source, UnreadableError, open_source
 from chromaflow.errors import DataError
 from chromaflow.project.paths import Project
 from chromaflow.settings import Settings
@@ -19,11 +18,11 @@ def photographs(tmp_path: Path) -> Path:
     return folder
 
 
-def open_folder(root: Path, text: str) -> Folder:
+def open_folder(root: Path, text: str) -> Source:
     checkout = root / "checkout"
     checkout.mkdir(exist_ok=True)
     values = {"source": {"name": "folder", "folder": text, "license": "CC0"}}
-    return Folder(Project(checkout), Settings.model_validate(values))
+    return open_source("folder", Project(checkout), Settings.model_validate(values))
 
 
 def test_photographs_in_order_with_their_folder_as_label(photographs: Path) -> None:

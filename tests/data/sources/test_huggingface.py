@@ -1,8 +1,7 @@
 import pytest
 
 from chromaflow.data.ingest.build import ingest
-from chromaflow.data.sources.base import UnreadableError
-from chromaflow.data.sources.huggingface import HuggingFace
+from chromaflow.data.sources.base import Source, UnreadableError, open_source
 from chromaflow.errors import DataError, ServerError
 from chromaflow.project.paths import Project
 from chromaflow.settings import Settings
@@ -33,8 +32,8 @@ def settings_of(host: Host, **source: object) -> Settings:
     return Settings.model_validate({"source": {**values, "shard_images": 8, **source}})
 
 
-def open_(checkout: Project, host: Host, **source: object) -> HuggingFace:
-    return HuggingFace(checkout, settings_of(host, **source))
+def open_(checkout: Project, host: Host, **source: object) -> Source:
+    return open_source("huggingface", checkout, settings_of(host, **source))
 
 
 def test_every_image_with_its_label_and_license(checkout: Project, host: Host) -> None:

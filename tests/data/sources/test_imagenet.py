@@ -4,8 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from chromaflow.data.sources.base import Source, UnreadableError
-from chromaflow.data.sources.imagenet import open_imagenet
+from chromaflow.data.sources.base import Source, UnreadableError, open_source
 from chromaflow.errors import DataError
 from chromaflow.project.paths import Project
 from chromaflow.settings import Settings
@@ -16,9 +15,8 @@ CASTLE, CHURCH, TENCH = "n02980441", "n03028079", "n01440764"
 
 
 def open_(checkout: Project, **source: object) -> Source:
-    return open_imagenet(
-        checkout, Settings.model_validate({"source": {"name": "imagenet", **source}})
-    )
+    settings = Settings.model_validate({"source": {"name": "imagenet", **source}})
+    return open_source("imagenet", checkout, settings)
 
 
 def told(source: Source) -> dict[str, object]:

@@ -16,7 +16,7 @@ from chromaflow.data.ingest.build import ingest
 from chromaflow.data.sources import wordnet
 from chromaflow.project.paths import Project
 from chromaflow.project.splits import SPLITS
-from chromaflow.settings import Settings, Source
+from chromaflow.settings import Settings, SourceSettings
 from chromaflow.steps.validate import validate
 from tests.support import hosts, photographs
 from tests.support.hosts import Host
@@ -57,7 +57,7 @@ def test_every_preset_says_how_to_run_it() -> None:
             assert re.search(rf"^  model: chromaflow-{name}$", text, re.MULTILINE)
 
 
-SERVED: dict[str, Callable[[Host, Source], str]] = {
+SERVED: dict[str, Callable[[Host, SourceSettings], str]] = {
     "cvcl": lambda host, _: hosts.cvcl(host, photographs.cvcl()),
     "coco": lambda host, _: hosts.coco(host, photographs.coco()),
     "unsplash": lambda host, _: hosts.unsplash(host, photographs.coco()),

@@ -8,7 +8,8 @@ import pytest
 from PIL import Image
 from skimage import data
 
-from chromaflow.data.sources.sample import MOST_TILES, Sample, encode_png
+from chromaflow.data.sources.base import open_source
+from chromaflow.data.sources.sample import MOST_TILES, encode_png
 from chromaflow.errors import DataError
 from chromaflow.project.paths import Project
 from chromaflow.settings import Settings
@@ -17,7 +18,8 @@ PROJECT = Project(None)  # type: ignore[arg-type]  # the sample needs no checkou
 
 
 def records(tile: int = 128) -> dict:
-    sample = Sample(PROJECT, Settings.model_validate({"source": {"tile": tile}}))
+    settings = Settings.model_validate({"source": {"tile": tile}})
+    sample = open_source("sample", PROJECT, settings)
     found = {record.url: record for record in sample.records()}
     assert len(found) == sample.total
     return found

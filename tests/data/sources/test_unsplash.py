@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from chromaflow.data.sources.unsplash import Unsplash
+from chromaflow.data.sources.base import Source, open_source
 from chromaflow.errors import DataError
 from chromaflow.project.paths import Project
 from chromaflow.settings import Settings
@@ -13,9 +13,9 @@ from tests.support.photographs import photograph
 PIECES = [photograph(number) for number in range(12)]
 
 
-def open_(checkout: Project, **source: object) -> Unsplash:
+def open_(checkout: Project, **source: object) -> Source:
     values = {"source": {"name": "unsplash", **source}, "download": {"reserve": "1B", "retries": 0}}
-    return Unsplash(checkout, Settings.model_validate(values))
+    return open_source("unsplash", checkout, Settings.model_validate(values))
 
 
 @pytest.mark.parametrize("extension", ["tsv000", "csv000"])

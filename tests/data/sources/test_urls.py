@@ -5,7 +5,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from chromaflow.data.sources.urls import Urls
+from chromaflow.data.sources.base import Source, open_source
 from chromaflow.errors import DataError
 from chromaflow.project.paths import Project
 from chromaflow.settings import Settings
@@ -17,9 +17,9 @@ ROWS = [
 ]
 
 
-def open_(checkout: Project, table: Path | str, **source: object) -> Urls:
+def open_(checkout: Project, table: Path | str, **source: object) -> Source:
     values = {"name": "urls", "table": str(table), **source}
-    return Urls(checkout, Settings.model_validate({"source": values}))
+    return open_source("urls", checkout, Settings.model_validate({"source": values}))
 
 
 def write(path: Path, rows: list[dict]) -> Path:

@@ -10,6 +10,7 @@ from chromaflow.models.backbones.timm import classify
 from chromaflow.models.networks.attention_fusion import AttentionFusion
 from chromaflow.models.networks.koalarization import Koalarization
 from chromaflow.project.paths import Project
+from chromaflow.settings.networks import BackboneNetwork
 
 ROOT = Path(__file__).resolve().parents[3]
 LITE = "tf_efficientnet_lite0"
@@ -23,7 +24,7 @@ def small() -> AttentionFusion:
 
 def test_published_size() -> None:
     recipe = settings.load(Project(ROOT), recipe="attention-fusion")
-    assert (recipe.model.width, recipe.model.network) == (1, "attention_fusion")
+    assert recipe.model.network == BackboneNetwork(name="attention_fusion", width=1.0)
     with torch.device("meta"):
         network = build_network("attention_fusion", 2)
         plain = build_network("koalarization", 2)

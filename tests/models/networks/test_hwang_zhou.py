@@ -9,6 +9,7 @@ from chromaflow import settings
 from chromaflow.errors import ModelError
 from chromaflow.models.networks.hwang_zhou import HwangZhou
 from chromaflow.project.paths import Project
+from chromaflow.settings.networks import BackboneNetwork
 
 # VGG16 to conv4_3, channels out.
 ENCODER = (64, 64, 128, 128, 256, 256, 256, 512, 512, 512)
@@ -74,7 +75,7 @@ def test_published_skips_have_no_weights() -> None:
 @pytest.mark.parametrize(
     ("sizes", "told"),
     [
-        ({"width": 0}, "set model.width"),
+        ({"width": 0}, "set model.network.width"),
         ({"backbone": "vgg61"}, "timm has no network 'vgg61'"),
         ({"backbone": "vit_tiny_patch16_224"}, "twice the one before"),
         ({"weights": "weights.bin"}, "is no safetensors file"),
@@ -90,9 +91,12 @@ def test_two_recipes_are_one_network() -> None:
         settings.load(Project(ROOT), "sample", recipe=f"hwang-zhou-{kind}")
         for kind in ("regression", "classification")
     )
-    assert baseline.model.network == classifier.model.network == "hwang_zhou"
-    assert (baseline.model.codebook, *baseline.training.losses) == ("regression", "huber")
-    assert (classifier.model.codebook, *classifier.training.losses) == (
+    assert baseline.model.network == classifier.model.network == BackboneNetwork(name="hwang_zhou")
+    assert (baseline.model.codebook.name, *baseline.training.losses.named()) == (
+        "regression",
+        "huber",
+    )
+    assert (classifier.model.codebook.name, *classifier.training.losses.named()) == (
         "channel50",
         "cross_entropy",
     )

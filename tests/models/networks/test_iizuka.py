@@ -27,7 +27,10 @@ def grey(*shape: int) -> Tensor:
 
 def test_published_size() -> None:
     recipe = settings.load(Project(ROOT), recipe="iizuka")
-    assert recipe.training.losses == {"l2": 0.25, "scene": pytest.approx(1 / 300)}
+    assert recipe.training.losses.model_dump() == {
+        "l2": {"weight": 0.25},
+        "scene": {"weight": pytest.approx(1 / 300)},
+    }
     assert (recipe.training.batch, recipe.training.optimizer) == (128, "adadelta")
     # The 205 scenes of Places.
     with torch.device("meta"):

@@ -31,7 +31,7 @@ def grey(name: str, height: int, width: int) -> Tensor:
 
 def test_published_size() -> None:
     recipe = settings.load(Project(ROOT), recipe="koalarization")
-    assert (recipe.model.width, recipe.model.codebook) == (1, "regression")
+    assert (recipe.model.network.width, recipe.model.codebook.name) == (1, "regression")
     with torch.device("meta"):
         network = build_network("koalarization", 2)
         assert network.eval()(torch.empty(1, 1, 224, 224)).shape == (1, 2, 112, 112)

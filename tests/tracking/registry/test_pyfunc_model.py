@@ -15,7 +15,7 @@ from chromaflow.tracking.registry.package import requirements
 @pytest.fixture
 def registered(project, settings, write_evaluation):
     torch.manual_seed(0)
-    model = build_model(Model(width=0.0625, weights="none"), rebalance=0.5)
+    model = build_model(Model(network={"width": 0.0625, "weights": "none"}))
     save_model(model, project.candidate)
     digest = model_digest(project.candidate)
     write_evaluation(digest)
@@ -60,14 +60,17 @@ numpy.save("rgb.npy", model.predict(numpy.load("grey.npy")))
         (Model(), []),
         (Model(network="vcnn", codebook="regression", refine="total_variation"), ["scikit-image"]),
         (
-            Model(network="cheng", codebook="regression", backbone="resnet18", weights="none"),
+            Model(
+                network={"name": "cheng", "backbone": "resnet18", "weights": "none"},
+                codebook="regression",
+            ),
             ["timm"],
         ),
     ],
 )
 def test_requirements_are_what_the_model_needs_pinned_without_local_builds(tmp_path, model, more):
     histogram = np.ones((256, 256), dtype=np.int64)
-    save_model(build_model(model, rebalance=0.5, histogram=histogram), tmp_path / "model")
+    save_model(build_model(model, histogram=histogram), tmp_path / "model")
     pins = requirements(tmp_path / "model")
     assert [pin.partition("==")[0] for pin in pins] == ["numpy", "safetensors", "torch", *more]
     assert all("+" not in pin for pin in pins)

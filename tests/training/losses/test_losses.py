@@ -1,5 +1,5 @@
 from collections.abc import Callable
-from typing import get_args
+from typing import Any
 
 import pytest
 import torch
@@ -7,7 +7,7 @@ from torch import Tensor
 
 from chromaflow.color.codebooks.registry import build_codebook
 from chromaflow.settings import Training
-from chromaflow.settings.system import LossName
+from chromaflow.settings.losses import LossSettings
 from chromaflow.training.losses import LOSSES, Losses, Step
 
 MakeStep = Callable[..., Step]
@@ -22,11 +22,14 @@ def step(make_step: MakeStep, photographs: tuple[Tensor, Tensor]) -> Step:
 
 def losses(**weights: float) -> Losses:
     torch.manual_seed(0)
-    return Losses(Training(losses=weights, discriminator_width=0.125))  # type: ignore[arg-type]
+    given: dict[str, Any] = dict(weights)
+    if "adversarial" in given:
+        given["adversarial"] = {"weight": weights["adversarial"], "discriminator_width": 0.125}
+    return Losses(Training.model_validate({"losses": given}))
 
 
 def test_every_name_of_the_settings_is_there() -> None:
-    assert set(LOSSES) == set(get_args(LossName))
+    assert list(LOSSES) == list(LossSettings.model_fields)
 
 
 def test_the_sum_is_weighted(step: Step) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 
 from chromaflow import __version__, console
 from chromaflow.colorize.image import SIZE, PredictsColor, predict_small
-from chromaflow.colorize.photo import MAX_PIXELS, choose_output
+from chromaflow.colorize.photo import choose_output
 from chromaflow.colorize.video.mux import FORMAT_OF_SUFFIX, join
 from chromaflow.colorize.video.propagate import LONGEST, Propagation
 from chromaflow.colorize.video.read import Frame, Video, describe, frames
@@ -21,6 +21,7 @@ from chromaflow.colorize.video.write import ENCODING, chroma_divisor
 from chromaflow.colorize.write import storing
 from chromaflow.errors import SettingsError
 from chromaflow.project import files
+from chromaflow.settings.sources import MAX_PIXELS
 
 if TYPE_CHECKING:
     from chromaflow.colorize.hints import UserHints

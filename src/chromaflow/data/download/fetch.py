@@ -84,7 +84,7 @@ class _Fetching:
 
     def __init__(
         self,
-        policy: settings.Download,
+        policy: settings.DownloadSettings,
         journal: Journal,
         limit: Limit,
         advance: Callable[[int], object],
@@ -251,7 +251,9 @@ def _stands(journal: Journal, item: Download) -> bool:
     return False
 
 
-def _check_budget(cache: Path, wanted: Sequence[Download], policy: settings.Download) -> None:
+def _check_budget(
+    cache: Path, wanted: Sequence[Download], policy: settings.DownloadSettings
+) -> None:
     """Refuse to begin what the disk cannot hold.
 
     Raises:
@@ -290,7 +292,7 @@ def _told_of_the_disk(cache: Path) -> Iterator[None]:
 
 def download(
     downloads: Sequence[Download],
-    policy: settings.Download,
+    policy: settings.DownloadSettings,
     progress: Progress = console.progress,
     *,
     cache: Path | None = None,
@@ -353,7 +355,7 @@ def _settle(journal: Journal, item: Download) -> Outcome | None:
 
 def fetch_one(
     item: Download,
-    policy: settings.Download,
+    policy: settings.DownloadSettings,
     progress: Progress = console.transfer,
     *,
     mend: str = "",
@@ -389,7 +391,7 @@ def fetch_one(
 
 
 def _fetch_large(
-    journal: Journal, item: Download, policy: settings.Download, progress: Progress
+    journal: Journal, item: Download, policy: settings.DownloadSettings, progress: Progress
 ) -> Outcome:
     _check_budget(journal.cache, [item], policy)
     room = shutil.disk_usage(journal.cache).free - policy.reserve

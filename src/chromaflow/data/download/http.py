@@ -121,7 +121,7 @@ class Transfer:
 
     def __init__(
         self,
-        policy: "settings.Download",
+        policy: "settings.DownloadSettings",
         journal: Journal,
         limit: Limit,
         on_bytes: OnBytes,

@@ -60,7 +60,7 @@ class Schedule:
         policy: `connections`, `connections_per_host` and `host_delay` are used.
     """
 
-    def __init__(self, policy: "settings.Download") -> None:
+    def __init__(self, policy: "settings.DownloadSettings") -> None:
         self._policy = policy
         self._hosts: dict[str, Host] = {}
         self._turns: list[tuple[float, int, Host]] = []

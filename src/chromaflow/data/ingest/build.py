@@ -19,7 +19,7 @@ from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -35,13 +35,12 @@ from chromaflow.errors import DataError
 from chromaflow.project import files
 from chromaflow.project.paths import Project
 from chromaflow.settings import Settings
-from chromaflow.settings.data import SourceName
+from chromaflow.settings.sources import SOURCES
 
 Progress = Callable[[str, int | None], AbstractContextManager[Callable[[int], None]]]
 Row = dict[str, Any]
 
 HISTORIC = "historic"
-SOURCES = (*get_args(SourceName), HISTORIC)
 
 
 def _shards(table: pa.Table) -> list[str]:
@@ -220,7 +219,7 @@ def _commit(raw: Path, staging: Path, old: pa.Table, table: pa.Table) -> bool:
 def _sweep(raw: Path, table: pa.Table) -> None:
     """Remove what ingests wrote and the manifest does not name; nothing else is touched."""
     used = set(_shards(table))
-    for source in SOURCES:
+    for source in (*SOURCES, HISTORIC):
         for path in (raw / source).glob("*.tar"):
             if re.fullmatch(r"\d{6,}\.tar", path.name) and f"{source}/{path.name}" not in used:
                 path.unlink()

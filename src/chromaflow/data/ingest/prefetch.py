@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from chromaflow.data.sources.base import Record, cache, resolve
 from chromaflow.project.paths import Project
-from chromaflow.settings import Settings
+from chromaflow.settings import DownloadSettings, Settings
+from chromaflow.settings.sources import PublishedSource
 
 if TYPE_CHECKING:
     from chromaflow.data.download.fetch import Summary
@@ -92,13 +93,19 @@ class Fetcher:
 
 
 def published(
-    project: Project, settings: Settings, address: str, mend: str, name: str = ""
+    project: Project,
+    settings: PublishedSource,
+    policy: DownloadSettings,
+    address: str,
+    mend: str,
+    name: str = "",
 ) -> tuple[Path, str, str]:
     """The archive or table of a source: on disk where the settings say so, else fetched once.
 
     Args:
         project: The checkout.
-        settings: `source.archive`, `source.address` and `download` are used.
+        settings: Its `archive` and `address` are used.
+        policy: How to fetch it.
         address: Where the publisher has it.
         mend: The command that names another one.
         name: Of the file in the cache; empty takes it from the address.
@@ -112,13 +119,13 @@ def published(
     """
     from chromaflow.data.download import fetch  # noqa: PLC0415  # its libraries load slowly
 
-    if settings.source.archive:
-        path = resolve(project, settings.source.archive)
-        return path, f"source.archive = {settings.source.archive}", mend
-    address = settings.source.address or address
-    folder = cache(project, settings.source.name)
+    if settings.archive:
+        path = resolve(project, settings.archive)
+        return path, f"source.archive = {settings.archive}", mend
+    address = settings.address or address
+    folder = cache(project, settings.name)
     path = folder / (name or address.rpartition("/")[2])
-    fetch.fetch_one(fetch.Download(address, path), settings.download, mend=mend)
+    fetch.fetch_one(fetch.Download(address, path), policy, mend=mend)
     return path, address, fetch_anew(path)
 
 

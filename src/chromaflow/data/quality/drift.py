@@ -30,8 +30,9 @@ from chromaflow.settings import Settings
 EDGES = (0, 5, 10, 15, 20, 25, 30, 35, 40, 50)
 # The 99.9% quantile of χ² with 9 degrees of freedom, one less than there are bins.
 _CHANCE = 27.877
-# Settings that say which images are wanted, whatever their number and wherever they are fetched;
-# the stage `validate` depends on them.
+# Settings that say which images are wanted, whatever their number and wherever they are fetched; a
+# source has some of them. The stage `validate` depends on all of `source`, as DVC refuses to depend
+# on a setting that is not there.
 _CHOOSES = ("folder", "table", "repository", "subset", "categories")
 # Those of `quality` that refuse no image.
 _OF_TABLES = {"min_images", "min_label_images", "max_label_share", "max_drift"}
@@ -56,7 +57,8 @@ def describe(accepted: pa.Table, settings: Settings) -> Record:
     chroma = column(accepted, "mean_chroma").to_numpy(zero_copy_only=False)
     counts, _ = np.histogram(chroma, bins=[*EDGES, np.inf])
     sources = pc.unique(column(accepted, "source").cast(pa.string())).to_pylist()
-    chosen = {f"source.{name}": getattr(settings.source, name) for name in _CHOOSES}
+    source = settings.source.model_dump(include=set(_CHOOSES))
+    chosen = {f"source.{name}": value for name, value in source.items()}
     judged = settings.quality.model_dump(exclude=_OF_TABLES)
     return Record(
         sources=sorted(sources),
@@ -93,9 +95,13 @@ def write(project: Project, record: Record) -> None:
 
 def comparable(old: Record, new: Record) -> bool:
     """Whether both describe snapshots of one data set, by the same bins."""
-    return all(
-        getattr(old, name) == getattr(new, name) for name in ("sources", "settings", "edges")
-    )
+    alike = (old.sources, old.edges) == (new.sources, new.edges)
+    return alike and _given(old) == _given(new)
+
+
+def _given(record: Record) -> dict[str, Any]:
+    """The settings that are not empty: older records also name those of other sources, empty."""
+    return {name: value for name, value in record.settings.items() if value not in ("", [])}
 
 
 def explain(bins: pd.DataFrame) -> str:

@@ -7,11 +7,10 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from chromaflow.project.paths import Project
-from chromaflow.settings import Settings
-from chromaflow.settings import Source as SourceSettings
+from chromaflow.settings import DownloadSettings, Settings, SourceSettings
 
 if TYPE_CHECKING:
     from chromaflow.data.download.fetch import Download
@@ -78,15 +77,19 @@ class Source(Protocol):
         """The records, in an order that is the same on every machine."""
 
 
-# What a source's module offers as `SOURCE`; `open_source` finds it by the module's name.
-Opener = Callable[[Project, Settings], Source]
+Opener = Callable[[Project, Any, DownloadSettings], Source]
+"""What a source's module offers as `SOURCE`; `open_source` finds it by the module's name.
+
+It takes the checkout, the settings of just this source (its kind in `chromaflow.settings.sources`)
+and those of downloads.
+"""
 
 
 def open_source(name: str, project: Project, settings: Settings) -> Source:
     """Open the source that `chromaflow.sources.<name>` offers; only its libraries are loaded.
 
     Args:
-        name: A name of `chromaflow.settings.data.SourceName`, or `historic`.
+        name: That of `settings.source`, or `historic`.
         project: The checkout.
         settings: `source` and `download` are used.
 
@@ -95,7 +98,7 @@ def open_source(name: str, project: Project, settings: Settings) -> Source:
         ServerError: Its server does not answer.
     """
     opener: Opener = import_module(f"{__package__}.{name}").SOURCE
-    return opener(project, settings)
+    return opener(project, settings.source, settings.download)
 
 
 def image_id(source: str, url: str) -> str:

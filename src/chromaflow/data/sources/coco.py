@@ -32,7 +32,8 @@ from chromaflow.data.sources.base import (
 from chromaflow.data.sources.categories import choose
 from chromaflow.errors import DataError
 from chromaflow.project.paths import Project
-from chromaflow.settings import Settings
+from chromaflow.settings import DownloadSettings
+from chromaflow.settings.sources import CocoSource
 
 ADDRESS = "http://images.cocodataset.org"
 ANNOTATIONS = "annotations/annotations_trainval2017.zip"
@@ -64,12 +65,11 @@ class Coco:
         ServerError: The server does not give the annotations.
     """
 
-    def __init__(self, project: Project, settings: Settings) -> None:
-        source = settings.source
+    def __init__(self, project: Project, source: CocoSource, download: DownloadSettings) -> None:
         self._subset = source.subset or "train2017"
         self._address = (source.address or ADDRESS).rstrip("/")
         self._cache = cache(project, "coco")
-        path, mend = self._annotations(project, settings)
+        path, mend = self._annotations(project, source, download)
         photos, self.skipped, known = _read(path, self._subset, source.license, mend)
         wanted = choose(source.categories, known, "the set") if source.categories else set()
         self._photos = draw(
@@ -83,12 +83,14 @@ class Coco:
         if self._archive is not None and not self._archive.exists():
             raise DataError(f"source.archive = {source.archive} does not exist.", _MEND_ARCHIVE)
 
-    def _annotations(self, project: Project, settings: Settings) -> tuple[Path, str]:
+    def _annotations(
+        self, project: Project, source: CocoSource, download: DownloadSettings
+    ) -> tuple[Path, str]:
         """Where the annotations are, and what mends them where they are broken."""
-        if settings.source.annotations:
-            return resolve(project, settings.source.annotations), _MEND
-        if settings.source.archive:
-            root = resolve(project, settings.source.archive)
+        if source.annotations:
+            return resolve(project, source.annotations), _MEND
+        if source.archive:
+            root = resolve(project, source.archive)
             for folder in (root, root.parent):
                 for kind in ("instances", "image_info"):
                     path = folder / "annotations" / f"{kind}_{self._subset}.json"
@@ -96,7 +98,7 @@ class Coco:
                         return path, _MEND
         part = TEST_ANNOTATIONS if self._subset.startswith("test") else ANNOTATIONS
         path = self._cache / PurePosixPath(part).name
-        fetch_one(Download(f"{self._address}/{part}", path), settings.download, mend=_MEND)
+        fetch_one(Download(f"{self._address}/{part}", path), download, mend=_MEND)
         return path, fetch_anew(path)
 
     @property

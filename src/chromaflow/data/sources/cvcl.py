@@ -18,7 +18,8 @@ from chromaflow.data.sources.base import Opener, Record, draw
 from chromaflow.data.sources.categories import choose
 from chromaflow.errors import DataError
 from chromaflow.project.paths import Project
-from chromaflow.settings import Settings
+from chromaflow.settings import DownloadSettings
+from chromaflow.settings.sources import CvclSource
 
 ADDRESS = (
     "http://people.csail.mit.edu/torralba/code/spatialenvelope/"
@@ -42,8 +43,8 @@ class Cvcl:
         ServerError: `source.archive` is empty and the server does not give the archive.
     """
 
-    def __init__(self, project: Project, settings: Settings) -> None:
-        self._path, self._name, mend = published(project, settings, ADDRESS, _MEND)
+    def __init__(self, project: Project, settings: CvclSource, download: DownloadSettings) -> None:
+        self._path, self._name, mend = published(project, settings, download, ADDRESS, _MEND)
         found = members(self._path, self._name, mend)
         for member in found:
             if reason := fault(member):
@@ -53,9 +54,9 @@ class Cvcl:
         known = {self._category(member) for member in images}
         if not known:
             raise DataError(f"{self._name} holds no <category>_<name>.jpg.", _MEND)
-        wanted = choose(settings.source.categories, known, "the archive")
+        wanted = choose(settings.categories, known, "the archive")
         chosen = [member for member in images if self._category(member) in wanted]
-        self._images = draw(chosen, self._url, settings.source)
+        self._images = draw(chosen, self._url, settings)
 
     def _photographs(self, found: list[zipfile.ZipInfo]) -> list[zipfile.ZipInfo]:
         images = [member for member in found if self._category(member)]

@@ -9,7 +9,8 @@ from urllib.parse import quote
 from chromaflow.data.sources.base import Opener, Record, draw, read_file, resolve
 from chromaflow.errors import DataError
 from chromaflow.project.paths import Project
-from chromaflow.settings import Settings
+from chromaflow.settings import DownloadSettings, SourceSettings
+from chromaflow.settings.sources import FolderSource
 
 EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif"})
 
@@ -29,9 +30,14 @@ class Folder:
     The label is the name of the sub-folder that a photograph lies in, or empty. Hidden files and
     folders are passed over, and so are links that lead out of the folder.
 
+    Args:
+        project: The checkout.
+        text: The folder, as its setting names it.
+        settings: Those that every source takes.
+
     Raises:
-        DataError: `source.folder` is empty, no folder, not readable, without an image, or holds the
-            checkout itself.
+        DataError: The setting is empty, or the folder is none, not readable, without an image, or
+            holds the checkout itself.
     """
 
     prefix = "folder:"
@@ -39,11 +45,10 @@ class Folder:
     setting = "source.folder"
     mend = "chromaflow ingest --set source.name=folder --set source.folder=PATH"
 
-    def __init__(self, project: Project, settings: Settings) -> None:
-        text = self._text(settings)
+    def __init__(self, project: Project, text: str, settings: SourceSettings) -> None:
         if not text:
             raise DataError("source.name = folder, but source.folder names no folder.", self.mend)
-        self._license = settings.source.license
+        self._license = settings.license
         self._name = f"{self.setting} = {text}"
         self._root = resolve(project, text)
         self.skipped = 0
@@ -62,11 +67,8 @@ class Folder:
             )
         self._names = self._choose(self._names, settings)
 
-    def _text(self, settings: Settings) -> str:
-        return settings.source.folder
-
-    def _choose(self, names: list[str], settings: Settings) -> list[str]:
-        return draw(names, self._url, settings.source)
+    def _choose(self, names: list[str], settings: SourceSettings) -> list[str]:
+        return draw(names, self._url, settings)
 
     def _url(self, name: str) -> str:
         return self.prefix + quote(os.fsencode(name))
@@ -122,4 +124,9 @@ class Folder:
             )
 
 
-SOURCE: Opener = Folder
+def open_folder(project: Project, settings: FolderSource, _download: DownloadSettings) -> Folder:
+    """The source for the folder that the settings name; raises as `Folder`."""
+    return Folder(project, settings.folder, settings)
+
+
+SOURCE: Opener = open_folder

@@ -6,7 +6,8 @@ what bears that hint can be assigned to no split that trains, validates or tests
 
 from chromaflow.data.sources.base import Opener
 from chromaflow.data.sources.folder import Folder
-from chromaflow.settings import Settings
+from chromaflow.project.paths import Project
+from chromaflow.settings import DownloadSettings, SourceSettings
 
 
 class Historic(Folder):
@@ -21,11 +22,15 @@ class Historic(Folder):
     setting = "source.historic"
     mend = "chromaflow ingest --set source.historic=PATH"
 
-    def _text(self, settings: Settings) -> str:
-        return settings.source.historic
-
-    def _choose(self, names: list[str], _settings: Settings) -> list[str]:
+    def _choose(self, names: list[str], _settings: SourceSettings) -> list[str]:
         return names
 
 
-SOURCE: Opener = Historic
+def open_historic(
+    project: Project, settings: SourceSettings, _download: DownloadSettings
+) -> Historic:
+    """The source for the historic photographs that the settings name; raises as `Folder`."""
+    return Historic(project, settings.historic, settings)
+
+
+SOURCE: Opener = open_historic

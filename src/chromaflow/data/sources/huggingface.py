@@ -22,7 +22,8 @@ from chromaflow.data.sources.categories import choose
 from chromaflow.errors import DataError, ServerError, UserError
 from chromaflow.project.paths import Project
 from chromaflow.project.splits import SPLITS
-from chromaflow.settings import Settings
+from chromaflow.settings import DownloadSettings
+from chromaflow.settings.sources import HubSource
 
 _MEND = "chromaflow ingest --set source.name=huggingface --set source.repository=OWNER/NAME"
 _INDEX_BLOCK = 2**16
@@ -154,8 +155,8 @@ class HuggingFace:
     skipped = 0
     mend = _MEND
 
-    def __init__(self, _project: Project, settings: Settings) -> None:
-        source = self._source = settings.source
+    def __init__(self, _project: Project, source: HubSource, _download: DownloadSettings) -> None:
+        self._source = source
         if not source.repository:
             raise DataError(
                 "source.name = huggingface, but source.repository names no data set.", _MEND

@@ -27,7 +27,8 @@ from chromaflow.data.sources.base import (
 from chromaflow.data.sources.huggingface import HuggingFace
 from chromaflow.errors import DataError
 from chromaflow.project.paths import Project
-from chromaflow.settings import Settings
+from chromaflow.settings import DownloadSettings
+from chromaflow.settings.sources import ImageNetSource
 
 LICENSE = "ImageNet terms of access: non-commercial research and education"
 REPOSITORY = "ILSVRC/imagenet-1k"
@@ -40,7 +41,7 @@ _WAYS = (
 )
 
 
-def open_imagenet(project: Project, settings: Settings) -> Source:
+def open_imagenet(project: Project, settings: ImageNetSource, download: DownloadSettings) -> Source:
     """The source for what the settings name: a folder, a tar archive, or the hub.
 
     Raises:
@@ -48,14 +49,14 @@ def open_imagenet(project: Project, settings: Settings) -> Source:
             that is known; there is no token for the hub.
         ServerError: The hub does not answer.
     """
-    if not settings.source.archive:
-        return ImageNetHub(project, settings)
-    path = resolve(project, settings.source.archive)
+    if not settings.archive:
+        return ImageNetHub(project, settings, download)
+    path = resolve(project, settings.archive)
     if path.is_dir():
         return ImageNetFolder(path, settings)
     if path.is_file():
         return ImageNetTar(path, settings)
-    raise DataError(f"source.archive = {settings.source.archive} does not exist.", _MEND)
+    raise DataError(f"source.archive = {settings.archive} does not exist.", _MEND)
 
 
 SOURCE: Opener = open_imagenet
@@ -69,7 +70,9 @@ class ImageNetHub(HuggingFace):
 
     mend = _WAYS
 
-    def __init__(self, _project: Project, settings: Settings) -> None:
+    def __init__(
+        self, _project: Project, source: ImageNetSource, _download: DownloadSettings
+    ) -> None:
         from huggingface_hub import get_token  # noqa: PLC0415  # slow to load
 
         if not get_token():
@@ -78,9 +81,9 @@ class ImageNetHub(HuggingFace):
                 "HF_TOKEN is not set, and hf auth login has stored none.",
                 _WAYS,
             )
-        self._source = settings.source
-        self._wanted = wordnet.choose(settings.source.categories)
-        self._open(settings.source.repository or REPOSITORY, settings.source.revision)
+        self._source = source
+        self._wanted = wordnet.choose(source.categories)
+        self._open(source.repository or REPOSITORY, source.revision)
         self._license = LICENSE
 
     def _choose(self) -> set[int] | None:
@@ -110,8 +113,8 @@ class _OnDisk:
     skipped = 0
     _places: list[Place]
 
-    def _take(self, places: Iterable[Place], name: str, settings: Settings) -> None:
-        self._places = draw(places, lambda place: place.url, settings.source)
+    def _take(self, places: Iterable[Place], name: str, settings: ImageNetSource) -> None:
+        self._places = draw(places, lambda place: place.url, settings)
         if not self._places:
             raise DataError(
                 f"{name} holds no image of ImageNet that source.categories take.", _MEND
@@ -132,14 +135,14 @@ class ImageNetFolder(_OnDisk):
 
     Args:
         root: The folder.
-        settings: `source` is used.
+        settings: Of the source.
     """
 
-    def __init__(self, root: Path, settings: Settings) -> None:
+    def __init__(self, root: Path, settings: ImageNetSource) -> None:
         self._root = root
-        self._name = f"source.archive = {settings.source.archive}"
-        self._wanted = wordnet.choose(settings.source.categories)
-        subset = settings.source.subset or "train"
+        self._name = f"source.archive = {settings.archive}"
+        self._wanted = wordnet.choose(settings.categories)
+        subset = settings.subset or "train"
         subset = "val" if subset == "validation" else subset
         places = [root / part / subset for part in ("", "ILSVRC/Data/CLS-LOC", "Data/CLS-LOC")]
         self._folder = next((place for place in places if place.is_dir()), None)
@@ -196,13 +199,13 @@ class ImageNetTar(_OnDisk):
 
     Args:
         path: The archive.
-        settings: `source` is used.
+        settings: Of the source.
     """
 
-    def __init__(self, path: Path, settings: Settings) -> None:
+    def __init__(self, path: Path, settings: ImageNetSource) -> None:
         self._path = path
-        self._wanted = wordnet.choose(settings.source.categories)
-        name = f"source.archive = {settings.source.archive}"
+        self._wanted = wordnet.choose(settings.categories)
+        name = f"source.archive = {settings.archive}"
         try:
             with path.open("rb") as file:
                 self._take(self._walk(file), name, settings)

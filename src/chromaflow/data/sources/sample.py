@@ -20,7 +20,8 @@ from PIL import Image
 from chromaflow.data.sources.base import Opener, Record, draw
 from chromaflow.errors import DataError
 from chromaflow.project.paths import Project
-from chromaflow.settings import Settings
+from chromaflow.settings import DownloadSettings
+from chromaflow.settings.sources import SampleSource
 
 # Tiles of one size that a photograph gives at most; the two views of a scene share them.
 MOST_TILES = 72
@@ -134,8 +135,10 @@ class Sample:
 
     skipped = 0
 
-    def __init__(self, _project: Project, settings: Settings) -> None:
-        self._tile = settings.source.tile
+    def __init__(
+        self, _project: Project, settings: SampleSource, _download: DownloadSettings
+    ) -> None:
+        self._tile = settings.tile
         self._tiles = [
             (photograph, corner, side)
             for photograph in PHOTOGRAPHS
@@ -147,7 +150,7 @@ class Sample:
                 f"source.tile = {self._tile}: no photograph of the sample is that large.",
                 "chromaflow ingest --set source.tile=128",
             )
-        self._tiles = draw(self._tiles, self._url, settings.source)
+        self._tiles = draw(self._tiles, self._url, settings)
 
     @staticmethod
     def _url(tile: tuple[Photograph, tuple[int, int], int]) -> str:

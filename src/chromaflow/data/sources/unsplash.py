@@ -14,7 +14,8 @@ from chromaflow.data.sources.archives import members
 from chromaflow.data.sources.base import Opener, Record, cache, draw, image_id, read_file
 from chromaflow.errors import DataError
 from chromaflow.project.paths import Project
-from chromaflow.settings import Settings
+from chromaflow.settings import DownloadSettings
+from chromaflow.settings.sources import UnsplashSource
 
 ADDRESS = "https://unsplash.com/data/lite/latest"
 LICENSE = (
@@ -36,18 +37,18 @@ class Unsplash:
         ServerError: `source.archive` is empty and the server does not give the archive.
     """
 
-    def __init__(self, project: Project, settings: Settings) -> None:
-        path, name, mend = published(project, settings, ADDRESS, _MEND, "lite.zip")
-        self._width = settings.source.width
+    def __init__(
+        self, project: Project, settings: UnsplashSource, download: DownloadSettings
+    ) -> None:
+        path, name, mend = published(project, settings, download, ADDRESS, _MEND, "lite.zip")
+        self._width = settings.width
         self._cache = cache(project, "unsplash") / "images"
         rows = [row for row in _photos(path, name, mend) if len(row) == len(_COLUMNS)]
         distinct = {row["photo_id"]: row["photo_image_url"] for row in reversed(rows)}
         if not distinct:
             raise DataError(f"{name} holds no photograph.", mend)
         self.skipped = len(rows) - len(distinct)
-        self._photos = draw(
-            sorted(distinct.items()), lambda photo: self._url(photo[0]), settings.source
-        )
+        self._photos = draw(sorted(distinct.items()), lambda photo: self._url(photo[0]), settings)
 
     @property
     def total(self) -> int:

@@ -16,7 +16,8 @@ from chromaflow.data.sources.folder import EXTENSIONS
 from chromaflow.errors import DataError
 from chromaflow.project.paths import Project
 from chromaflow.project.splits import SPLITS
-from chromaflow.settings import Settings
+from chromaflow.settings import DownloadSettings
+from chromaflow.settings.sources import UrlsSource
 
 COLUMNS = ("url", "label", "license", "sha256", "size", "split")
 _MEND = "chromaflow ingest --set source.name=urls --set source.table=FILE"
@@ -40,13 +41,13 @@ class Urls:
         DataError: `source.table` is missing, no table, or holds no address.
     """
 
-    def __init__(self, project: Project, settings: Settings) -> None:
-        if not settings.source.table:
+    def __init__(self, project: Project, settings: UrlsSource, _download: DownloadSettings) -> None:
+        if not settings.table:
             raise DataError("source.name = urls, but source.table names no table.", _MEND)
-        self._settings = settings.source
+        self._settings = settings
         self._cache = cache(project, "urls")
-        self._path = resolve(project, settings.source.table)
-        self._name = f"source.table = {settings.source.table}"
+        self._path = resolve(project, settings.table)
+        self._name = f"source.table = {settings.table}"
         lots = np.array(array("Q", (_lot(row, self._settings.salt) for row in self._rows())))
         self._chosen = self._choose(lots)
         self.total = int(np.count_nonzero(self._chosen))

@@ -55,7 +55,7 @@ class TimmBackbone(nn.Module):
             raise ModelError(
                 f"the backbone {backbone} gives features at strides {self.strides}, "
                 "each of which must be twice the one before",
-                f"set model.backbone to a convolutional one, such as vgg16 or {lite.NAME}",
+                f"set model.network.backbone to a convolutional one, such as vgg16 or {lite.NAME}",
             )
         _register_normalization(self, backbone)
 
@@ -165,7 +165,7 @@ def _create(backbone: str, **settings: Any) -> nn.Module:
         ]
         raise ModelError(
             f"timm has no network {backbone!r}; did you mean {', '.join(near)}?",
-            "set model.backbone",
+            "set model.network.backbone",
         )
     try:
         network: nn.Module = timm.create_model(backbone, **settings)
@@ -173,7 +173,7 @@ def _create(backbone: str, **settings: Any) -> nn.Module:
         first = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ModelError(
             f"the backbone {backbone} cannot be built: {first}",
-            "set model.backbone, or model.weights to the weights of this one",
+            "set model.network.backbone, or model.network.weights to the weights of this one",
         ) from None
     return network
 
@@ -202,14 +202,14 @@ def _weights_of(backbone: str, weights: str) -> dict[str, Any]:
 
 
 def _check_file(path: Path) -> Path:
-    mend = "set model.weights to a safetensors file, published or none"
+    mend = "set model.network.weights to a safetensors file, published or none"
     if path.suffix != ".safetensors":
-        raise ModelError(f"model.weights = {path} is no safetensors file.", mend)
+        raise ModelError(f"model.network.weights = {path} is no safetensors file.", mend)
     try:
         with safetensors.safe_open(path, "pt") as file:
             file.keys()
     except (OSError, SafetensorError) as error:
-        raise ModelError(f"model.weights = {path} cannot be read: {error}", mend) from None
+        raise ModelError(f"model.network.weights = {path} cannot be read: {error}", mend) from None
     return path
 
 
@@ -237,8 +237,8 @@ def _fetch(backbone: str) -> Path:
             problem = str(error).splitlines()[0] if str(error) else type(error).__name__
     raise ModelError(
         f"the published weights of {backbone} cannot be fetched from the hub: {problem}",
-        f"set model.weights to a safetensors file of them, model.backbone={lite.NAME}, whose "
-        "weights are installed, or model.weights=none to train from scratch",
+        "set model.network.weights to a safetensors file of them, or to none to train from "
+        f"scratch, or set model.network.backbone={lite.NAME}, whose weights are installed",
     )
 
 

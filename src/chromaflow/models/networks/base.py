@@ -129,5 +129,5 @@ def check_scale(network: str, **scales: float) -> None:
             raise ModelError(
                 f"network {network}: {name} = {scale!r} is not in 0.01..8, relative to what was "
                 "published",
-                f"set model.{name}",
+                f"set model.network.{name}",
             )

@@ -1,6 +1,7 @@
 """Losses by name, and their weighted sum."""
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -19,28 +20,26 @@ __all__ = ["LOSSES", "Loss", "Losses", "Step"]
 Loss = Callable[[Step], Tensor]
 """A step to a scalar, the mean over its pixels."""
 
-LOSSES: dict[str, Callable[[Training], Loss]] = {
-    "cross_entropy": lambda _: cross_entropy,
-    "kl": lambda _: kl,
-    "l2": lambda _: l2,
-    "l1": lambda _: l1,
-    "huber": lambda training: huber(training.huber_threshold),
+LOSSES: dict[str, Callable[[Any, Training], Loss]] = {
+    "cross_entropy": lambda *_: cross_entropy,
+    "kl": lambda *_: kl,
+    "l2": lambda *_: l2,
+    "l1": lambda *_: l1,
+    "huber": lambda own, _: huber(own.threshold),
+    "perceptual": lambda own, _: Perceptual(own.backbone, own.backbone_weights),
     "adversarial": Adversary,
-    "perceptual": lambda training: Perceptual(
-        training.perceptual_backbone, training.perceptual_weights
-    ),
-    "colorfulness": lambda _: colorfulness,
-    "scene": lambda _: scene,
-    "suggestions": lambda _: suggestions,
+    "colorfulness": lambda *_: colorfulness,
+    "scene": lambda *_: scene,
+    "suggestions": lambda *_: suggestions,
 }
-"""What makes each loss of the settings; a loss that learns is an `nn.Module`."""
+"""What makes each loss, of its own settings and the training's; one that learns is a module."""
 
 
 class Losses(nn.Module):
     """The losses of a recipe, each with its weight.
 
     Args:
-        training: Its `losses`, and the settings of each.
+        training: Its `losses`; some also ask for others of its settings.
 
     Attributes:
         adversary: The adversarial loss, None where the recipe has none.
@@ -51,8 +50,11 @@ class Losses(nn.Module):
 
     def __init__(self, training: Training) -> None:
         super().__init__()
-        self._weights = {str(name): weight for name, weight in training.losses.items()}
-        self._losses: dict[str, Loss] = {name: LOSSES[name](training) for name in self._weights}
+        named = training.losses.named()
+        self._weights = {name: own.weight for name, own in named.items()}
+        self._losses: dict[str, Loss] = {
+            name: LOSSES[name](own, training) for name, own in named.items()
+        }
         found = self._losses.get("adversarial")
         self.adversary = found if isinstance(found, Adversary) else None
 

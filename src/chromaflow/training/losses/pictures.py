@@ -63,8 +63,9 @@ class Perceptual:
         except ModelError as error:
             raise ModelError(
                 f"the loss perceptual: {error.problem}",
-                "set training.perceptual_weights to a safetensors file of this backbone, or "
-                f"training.perceptual_backbone={lite.NAME}, whose weights are installed",
+                "set training.losses.perceptual.backbone_weights to a safetensors file of this "
+                f"backbone, or training.losses.perceptual.backbone={lite.NAME}, whose weights are "
+                "installed",
             ) from None
         self.backbone.requires_grad_(requires_grad=False)
 
