@@ -9,7 +9,6 @@ for _name, _value in {
     "DO_NOT_TRACK": "true",
     "DVC_NO_ANALYTICS": "1",
     "GX_ANALYTICS_ENABLED": "false",
-    "LITDATA_DISABLE_VERSION_CHECK": "1",
     "MLFLOW_DISABLE_TELEMETRY": "true",
     # A thread of torch that waits for another one sleeps: where it spins instead, it keeps the core
     # from the one that it waits for as soon as other processes want the cores, too.

@@ -19,17 +19,6 @@ Rows = NDArray[np.int64]
 Hashes = NDArray[np.uint64]
 
 
-class Grouping(NamedTuple):
-    """Which images belong together.
-
-    `names` holds each row's group, 16 hexadecimal digits, or None for a row that is near two
-    groups; `conflicts` tells for such a row the oldest rows of two of those groups.
-    """
-
-    names: list[str | None]
-    conflicts: dict[int, tuple[int, int]]
-
-
 class Likeness(NamedTuple):
     """Which rows look alike.
 
@@ -63,11 +52,6 @@ def first_of(codes: Rows) -> Rows:
     first = np.zeros(codes.max(initial=-1) + 1, np.int64)
     first[codes[::-1]] = np.arange(len(codes))[::-1]
     return first[codes]
-
-
-def first_copies(digests: Sequence[str] | pa.Array) -> Rows:
-    """For each row the first row with the same digest: itself, or the row that it is a copy of."""
-    return first_of(codes_of(pa.array(digests, pa.string())))
 
 
 def parse_hashes(hashes: Sequence[str] | pa.Array) -> Hashes:
@@ -240,22 +224,3 @@ def name_groups(founders: Rows, photographs: pa.Array) -> pa.Array:
     chosen = np.zeros(len(founders), np.int64)
     chosen[grouped] = numbers
     return pa.DictionaryArray.from_arrays(pa.array(chosen, mask=~grouped), names)
-
-
-def group_images(
-    photographs: Sequence[str], hashes: Sequence[str] | pa.Array, distance: int
-) -> Grouping:
-    """Put near-duplicates, and parts of one photograph, into groups; see `group_rows`.
-
-    A group is named after the photograph of its oldest row.
-
-    Args:
-        photographs: Which photograph a row shows, from the oldest row to the youngest.
-        hashes: Perceptual hashes of the rows, 16 hexadecimal digits each.
-        distance: Bits by which the hashes of near-duplicates differ at most.
-    """
-    texts, numbers = pa.array(photographs, pa.string()), parse_hashes(hashes)
-    founders, conflicts = group_rows(
-        codes_of(texts), numbers, likeness(numbers, distance), distance
-    )
-    return Grouping(name_groups(founders, texts).to_pylist(), conflicts)

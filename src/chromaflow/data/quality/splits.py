@@ -20,12 +20,8 @@ _NONE = -1
 _NAMES = (*SPLITS, UNUSED)
 
 
-def position(salt: str, group: str) -> float:
-    """Where a group stands in 0..1: evenly spread, and decided by salt and name alone."""
-    return float(_positions(salt, [group.encode()])[0])
-
-
-def _positions(salt: str, groups: Sequence[bytes]) -> NDArray[np.float64]:
+def positions(salt: str, groups: Sequence[bytes]) -> NDArray[np.float64]:
+    """Where groups stand in 0..1, (N,): evenly spread, and decided by salt and name alone."""
     start = f"{salt}\n".encode()
     digests = b"".join([hashlib.sha256(start + group).digest() for group in groups])
     words = np.frombuffer(digests, ">u8")[::4]
@@ -231,7 +227,7 @@ def place_rows(
         sizes=np.bincount(codes, minlength=len(names)),
         labels=label_of_group,
         hints=hint_of_groups(codes, nothing + _NONE if hints is None else hints),
-        positions=_positions(split.salt, names),
+        positions=positions(split.salt, names),
     )
     counted = any(_is_count(part) for part in (split.train, split.validation, split.test))
     return (_by_count if counted else _by_share)(described, split)[codes]
@@ -240,11 +236,6 @@ def place_rows(
 def names_of(places: Rows) -> list[str]:
     """The names of the splits; the empty text for none."""
     return list(np.array(_NAMES, object)[places])
-
-
-def assign_splits(groups: Sequence[str], split: Split) -> list[str]:
-    """The split of each row by name, empty for none; see `place_rows`."""
-    return names_of(place_rows(pa.array(groups, pa.string()), split))
 
 
 def check_splits(assigned: Sequence[str], split: Split) -> dict[str, int]:

@@ -29,7 +29,6 @@ _MEND = "chromaflow ingest --set source.name=huggingface --set source.repository
 _INDEX_BLOCK = 2**16
 _DATA_BLOCK = 4 * 2**20
 _BATCH = 16
-_EXTENSIONS = {b"\xff\xd8\xff": ".jpg", b"\x89PNG": ".png", b"RIFF": ".webp"}
 
 
 class Hub:
