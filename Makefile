@@ -29,7 +29,7 @@ test: $(READY) ## lint, types, import contract, unit tests, one run from end to 
 	@$(MAKE) --no-print-directory lint
 	$(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile --no-loadscope-reorder
 
-lint: $(READY)
+lint: $(READY) ## ruff, mypy and the import contract
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy

@@ -14,7 +14,12 @@ from chromaflow.colorize.hints import read_hints
 from chromaflow.metrics.catalog import METRICS
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "mlflow" / "README.md"]
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    *sorted((ROOT / "docs").glob("*.md")),
+    ROOT / "mlflow" / "README.md",
+]
 
 
 def commands(page):
@@ -104,3 +109,25 @@ def test_the_table_of_commands_is_whole():
     text = PAGES[0].read_text(encoding="utf-8")
     for info in app.registered_commands:
         assert f"`chromaflow {info.name or info.callback.__name__}`" in text
+
+
+def test_the_files_and_folders_of_the_architecture_are_there():
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    named = re.findall(r"`([a-z_/]+(?:\.py|/))`", text)
+    source = ROOT / "src" / "chromaflow"
+    there = [f"/{path.relative_to(ROOT).as_posix()}/" for path in source.rglob("*")]
+    there += [f"/{path.name}/" for path in ROOT.iterdir()]
+    there += [f"/flows/{path.name}/" for path in (ROOT / "flows").iterdir()]
+    there += [f"/tests/{path.name}/" for path in (ROOT / "tests").iterdir()]
+    missing = [
+        name for name in named if not any(path.endswith(f"/{name.strip('/')}/") for path in there)
+    ]
+    assert len(named) > 60
+    assert not missing
+
+
+def test_every_package_stands_in_the_architecture():
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    folders = [path for path in (ROOT / "src" / "chromaflow").iterdir() if path.is_dir()]
+    packages = [path.name for path in folders if (path / "__init__.py").is_file()]
+    assert not [name for name in packages if f"| `{name}/` |" not in text]
