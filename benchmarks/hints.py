@@ -20,10 +20,10 @@ from chromaflow.data.store.read import read_split
 from chromaflow.evaluation.measure import squeeze
 from chromaflow.evaluation.strips import choose
 from chromaflow.metrics.psnr import psnr
+from chromaflow.models.global_hints import HISTOGRAM, SATURATION, global_hints
 from chromaflow.models.model_folder import load_model
 from chromaflow.models.networks.base import Hints
 from chromaflow.models.networks.zhang2017 import OVERALL
-from chromaflow.training.guides.hints import HISTOGRAM, SATURATION, global_hints
 
 COUNTS = (0, 1, 2, 5, 10, 20, 50, 100, 500)
 PATCH = 7

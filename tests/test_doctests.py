@@ -20,6 +20,7 @@ MODULES = [
     found.name
     for package in (chromaflow.color, chromaflow.metrics)
     for found in pkgutil.walk_packages(package.__path__, f"{package.__name__}.")
+    if not found.ispkg
 ]
 
 

@@ -20,9 +20,14 @@ from chromaflow.color.lab import rgb_to_lab
 from chromaflow.colorize.join import Floats, Levels
 from chromaflow.colorize.read import read_color
 from chromaflow.errors import DataError, ModelError, SettingsError
+from chromaflow.models.global_hints import (
+    HISTOGRAM,
+    SATURATION,
+    color_histogram,
+    global_hints,
+)
 from chromaflow.models.networks.base import Hints
 from chromaflow.settings.sources import MAX_PIXELS
-from chromaflow.training.guides.hints import HISTOGRAM, SATURATION, color_histogram, global_hints
 
 # Levels of 255: what a lossy format changes without a stroke.
 _TOLERANCE = 16

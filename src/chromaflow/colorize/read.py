@@ -1,7 +1,6 @@
 """A photograph from a file that may be anything: upright grey levels, or a refusal by name."""
 
 import contextlib
-import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,10 +16,10 @@ from PIL.TiffImagePlugin import TiffImageFile
 from chromaflow.color.lab import rgb_to_lab
 from chromaflow.colorize import icc
 from chromaflow.colorize.join import Levels, grey_of_rgb
+from chromaflow.data.images.limits import FORMATS, TooManyPixelsError, open_image
 from chromaflow.errors import DataError, UserError
 
-# Named, because some of Pillow's formats start other programs.
-_FORMATS = ("JPEG", "PNG", "TIFF", "WEBP", "GIF", "BMP", "PPM")
+_FORMATS = (*FORMATS, "PPM")
 _FOREIGN = {
     b"heic": "HEIC", b"heix": "HEIC", b"hevc": "HEIC", b"mif1": "HEIC", b"msf1": "HEIC",
     b"avif": "AVIF", b"avis": "AVIF", b"crx ": "Canon raw",
@@ -68,11 +67,15 @@ class Photo:
 @contextlib.contextmanager
 def _naming(path: Path) -> Iterator[None]:
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
+        yield
     except UserError:
         raise
+    except TooManyPixelsError as error:
+        raise DataError(
+            f"{path} has {error.width} × {error.height} pixels, more than source.max_pixels = "
+            f"{error.max_pixels}.",
+            f"if you trust the file: --set source.max_pixels={error.width * error.height}",
+        ) from None
     except UnidentifiedImageError:
         raise _unknown(path) from None
     except MemoryError:
@@ -104,24 +107,8 @@ def _check_file(path: Path) -> None:
         raise DataError(f"{path} cannot be read: {error.strerror}.") from None
 
 
-@contextlib.contextmanager
-def _own_limit() -> Iterator[None]:
-    """Leave the judgement of sizes to `source.max_pixels` while a header is read."""
-    limit = Image.MAX_IMAGE_PIXELS
-    Image.MAX_IMAGE_PIXELS = None
-    try:
-        yield
-    finally:
-        Image.MAX_IMAGE_PIXELS = limit
-
-
-def _check_header(path: Path, image: ImageFile, max_pixels: int) -> None:
+def _check_header(path: Path, image: ImageFile) -> None:
     width, height = image.size
-    if width * height > max_pixels:
-        raise DataError(
-            f"{path} has {width} × {height} pixels, more than source.max_pixels = {max_pixels}.",
-            f"if you trust the file: --set source.max_pixels={width * height}",
-        )
     if max(width, height) > _LONGEST_SIDE:
         raise DataError(f"{path} is {width} × {height}; a side has at most {_LONGEST_SIDE} pixels.")
     # The further pictures of an MPO are a camera's previews of the first one.
@@ -141,13 +128,12 @@ def _check_header(path: Path, image: ImageFile, max_pixels: int) -> None:
 
 
 def _opened(path: Path, file: BinaryIO, max_pixels: int) -> ImageFile:
-    with _own_limit():
-        image = Image.open(file, formats=_FORMATS)
-        _check_header(path, image, max_pixels)
-        if image.format == "PNG":
-            image.verify()  # checksums, which decoding ignores
-            file.seek(0)
-            image = Image.open(file, formats=_FORMATS)
+    image = open_image(file, max_pixels, _FORMATS)
+    _check_header(path, image)
+    if image.format == "PNG":
+        image.verify()  # checksums, which decoding ignores
+        file.seek(0)
+        image = open_image(file, max_pixels, _FORMATS)
     return image
 
 
@@ -278,8 +264,7 @@ def read_photo(path: Path, max_pixels: int) -> Photo:
     with _naming(path), path.open("rb") as file, _opened(path, file, max_pixels) as image:
         deep = _bits(image) == 16
         orientation = _read_metadata(image, photo)
-        with _own_limit():
-            image.load()
+        image.load()
         if image.format == "TIFF":
             orientation = 1  # both libraries turn it while decoding
         deep_color = deep and image.mode in ("RGB", "RGBA", "LA", "CMYK")
@@ -321,8 +306,7 @@ def read_color(path: Path, max_pixels: int) -> tuple[Levels, Levels | None]:
         orientation = _read_metadata(opened, Photo(grey=np.empty((0, 0), np.uint8)))
         if opened.mode.startswith("I"):
             raise DataError(f"{path} is grey; it tells no colors.", "give a picture in color")
-        with _own_limit():
-            opened.load()
+        opened.load()
         orientation = 1 if opened.format == "TIFF" else orientation
         alpha = None
         image: Image.Image = opened

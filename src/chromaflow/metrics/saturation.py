@@ -10,30 +10,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-def saturation(rgb: Tensor) -> Tensor:
-    """Saturation of HSV: (max − min) / max, and 0 for black.
-
-    Args:
-        rgb: sRGB, (B, 3, H, W), 0..1.
-
-    Returns:
-        (B, H, W), 0..1.
-
-    Raises:
-        ValueError: Another shape or type.
-
-    Example:
-        >>> pixels = torch.tensor([[1.0, 0.5, 0.0], [0.5, 0.5, 0.0], [0.5, 0.5, 0.0]])
-        >>> saturation(pixels.reshape(1, 3, 1, 3))  # a light red, grey, black
-        tensor([[[0.5000, 0.0000, 0.0000]]])
-    """
-    import torch
-
-    (rgb,) = checked(3, rgb)
-    low, high = rgb.aminmax(dim=1)
-    return torch.where(high > 0, (high - low) / high.clamp(min=1e-8), 0)
-
-
 def saturation_difference(predicted: Tensor, true: Tensor) -> Tensor:
     """How far the whole saturation of a picture is off: abs(ΣS_predicted − ΣS_true) / ΣS_true.
 
@@ -56,6 +32,8 @@ def saturation_difference(predicted: Tensor, true: Tensor) -> Tensor:
         tensor([1.])
     """
     import torch
+
+    from chromaflow.color.saturation import saturation
 
     predicted, true = checked(3, predicted, true)
     got = saturation(predicted).mean(dim=(1, 2))

@@ -3,7 +3,6 @@
 import html
 import io
 import tarfile
-import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import IO, NamedTuple
@@ -14,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from PIL import Image, ImageOps
 
+from chromaflow.data.images.limits import open_image
 from chromaflow.data.quality.duplicates import codes_of
 from chromaflow.data.quality.facts import Rows, equals, texts
 from chromaflow.data.quality.review import rows_of_rule
@@ -26,7 +26,6 @@ _SIDE = 160
 # However many images, splits, labels and rules there are, so many pictures are made at most.
 _OF_SPLIT = 24
 _OF_RULE = 8
-_FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF")
 _STYLE = """body { font: 14px/1.4 system-ui, sans-serif; margin: 1.5rem; color: #222 }
 .sheet { display: flex; flex-wrap: wrap; gap: .75rem }
 figure { margin: 0; width: 170px } figure div { height: 160px; display: flex; align-items: center;
@@ -66,14 +65,11 @@ def _members(project: Project, entries: Sequence[Entry]) -> Iterator[tuple[Entry
 def _thumbnail(data: bytes, max_pixels: int) -> bytes | None:
     """A small JPEG of a photograph; None where it cannot be shown."""
     try:
-        with warnings.catch_warnings(action="ignore"):
-            image = Image.open(io.BytesIO(data), formats=_FORMATS)
-            if image.width * image.height > max_pixels:
-                return None
-            image.draft("RGB", (_SIDE, _SIDE))
-            image.thumbnail((_SIDE, _SIDE), Image.Resampling.BOX)
-            target = io.BytesIO()
-            ImageOps.exif_transpose(image).convert("RGB").save(target, "JPEG", quality=80)
+        image = open_image(io.BytesIO(data), max_pixels)
+        image.draft("RGB", (_SIDE, _SIDE))
+        image.thumbnail((_SIDE, _SIDE), Image.Resampling.BOX)
+        target = io.BytesIO()
+        ImageOps.exif_transpose(image).convert("RGB").save(target, "JPEG", quality=80)
     # Broken bytes make Pillow's decoders raise almost anything, from SyntaxError to struct.error.
     except Exception:
         return None

@@ -40,7 +40,6 @@ CODE = (
     "metrics/__init__.py",
     "metrics/base.py",
     "metrics/colorfulness.py",
-    "metrics/saturation.py",
     "models",
     "project/__init__.py",
     "project/files.py",

@@ -147,10 +147,8 @@ def test_decompression_bombs_are_refused_by_their_header() -> None:
     found = inspect(bomb(50_000), LIMIT)
     assert not found.decodes
     assert found.error == "50000×50000 pixels are more than source.max_pixels = 100000000"
-    before = Image.MAX_IMAGE_PIXELS
     assert inspect(encode(photograph()), 451 * 300).decodes
     assert not inspect(encode(photograph()), 451 * 300 - 1).decodes
-    assert before == Image.MAX_IMAGE_PIXELS
 
 
 @pytest.mark.parametrize("format_", ["GIF", "PNG", "WEBP", "TIFF"])

@@ -2,17 +2,16 @@ import numpy as np
 import pytest
 import skimage.data
 import torch
-from skimage.color import lab2rgb, rgb2hsv, rgb2lab
+from skimage.color import rgb2lab
 from skimage.transform import resize
 from torch import Tensor
 
-from chromaflow.color.codebooks.grid import BINS
 from chromaflow.color.codebooks.registry import build_codebook
 from chromaflow.errors import SettingsError
 from chromaflow.models import Colorizer, build_network
 from chromaflow.models.networks.base import Hints, Outputs
 from chromaflow.training.guides.draw import draw_guide
-from chromaflow.training.guides.hints import color_histogram, draw_hints, global_hints
+from chromaflow.training.guides.hints import draw_hints
 from chromaflow.training.losses import Step
 from chromaflow.training.losses.suggestions import suggestions
 
@@ -102,31 +101,11 @@ def test_a_whole_image_is_its_true_color(lab: Tensor, monkeypatch: pytest.Monkey
     assert hints.local[:, 2].min() == 1
 
 
-def test_global_hints_agree_with_numpy(lab: Tensor) -> None:
-    told = global_hints(lab[:, :1], lab[:, 1:])
-    centers = np.array(BINS, dtype=float)
-    for image, row in zip(lab.double().numpy(), told.numpy(), strict=True):
-        quarter = image[1:].reshape(2, 16, 4, 12, 4).mean(axis=(2, 4)).reshape(2, -1).T
-        squares = ((np.round(quarter)[:, None] - centers) ** 2).sum(axis=2)
-        shares = np.bincount(squares.argmin(axis=1), minlength=313) / len(quarter)
-        assert np.abs(shares - row[:313]).sum() < 0.02
-        saturation = rgb2hsv(lab2rgb(image.transpose(1, 2, 0)))[..., 1].mean()
-        # Of nearly black pixels saturation is hardly told.
-        assert row[314] == pytest.approx(saturation, abs=0.01)
-        assert (row[313], row[315]) == (1, 1)
-
-
 def test_what_is_not_told_is_zero(lab: Tensor) -> None:
     _, hints = drawn(lab, 8, 32)
     for row in hints.overall:
         assert float(row[:313].sum()) == pytest.approx(float(row[313]), abs=1e-5)
         assert (float(row[314]) > 0) == bool(row[315])
-
-
-def test_a_histogram_of_one_color_is_one_bin() -> None:
-    shares = color_histogram(torch.tensor([20.0, -30.0])[None, :, None, None].expand(2, 2, 3, 5))
-    assert (shares[:, BINS.index((20, -30))] == 1).all()
-    assert (shares.sum(dim=1) == 1).all()
 
 
 def test_only_guided_networks_get_hints(lab: Tensor) -> None:

@@ -1,10 +1,7 @@
 """Measure one image: does it decode, how large is it, how colorful, what does it look like."""
 
-import contextlib
 import io
 import math
-import warnings
-from collections.abc import Iterator
 from typing import NamedTuple
 
 import cv2
@@ -13,9 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-# Whatever else Pillow reads, such as PostScript or icons, is no photograph.
-_FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF")
-Image.init()
+from chromaflow.data.images.limits import TooManyPixelsError, open_image
+
 _ORIENTATION = 0x0112
 MEASURED_SIDE = 256
 # Smaller: where JPEG stores color at half size, it blurs the color of a toned print, too.
@@ -46,30 +42,6 @@ class Inspection(NamedTuple):
     free_chroma: float | None = None
     phash: str | None = None
     error: str | None = None
-
-
-@contextlib.contextmanager
-def _own_limits() -> Iterator[None]:
-    """Let `source.max_pixels` decide about large images, and the manifest tell what is wrong."""
-    before = Image.MAX_IMAGE_PIXELS
-    Image.MAX_IMAGE_PIXELS = None
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        Image.MAX_IMAGE_PIXELS = before
-
-
-def _refusal(image: Image.Image, max_pixels: int) -> str:
-    """Why an image, of which only the header is read, shall not be decoded; empty if it shall."""
-    width, height = image.size
-    if width * height > max_pixels:
-        return f"{width}×{height} pixels are more than source.max_pixels = {max_pixels}"
-    # MPO is how phones store a JPEG with a second, small picture.
-    if image.format != "MPO" and getattr(image, "is_animated", False):
-        return "it holds more than one picture, so it is no photograph"
-    return ""
 
 
 def _reduce(image: Image.Image) -> Image.Image:
@@ -112,9 +84,10 @@ def _free_chroma(rgb: NDArray[np.uint8]) -> float:
 
 
 def _measure(data: bytes, max_pixels: int) -> Inspection:
-    with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
-        if reason := _refusal(image, max_pixels):
-            return Inspection(False, error=reason)
+    with open_image(io.BytesIO(data), max_pixels) as image:
+        # MPO is how phones store a JPEG with a second, small picture.
+        if image.format != "MPO" and getattr(image, "is_animated", False):
+            return Inspection(False, error="it holds more than one picture, so it is no photograph")
         width, height = image.size
         if image.getexif().get(_ORIENTATION, 1) in (5, 6, 7, 8):
             width, height = height, width
@@ -160,8 +133,9 @@ def inspect(data: bytes, max_pixels: int) -> Inspection:
     if not data:
         return Inspection(False, error="it holds no bytes")
     try:
-        with _own_limits():
-            return _measure(data, max_pixels)
+        return _measure(data, max_pixels)
+    except TooManyPixelsError as error:
+        return Inspection(False, error=str(error))
     # Broken bytes make Pillow's decoders raise almost anything, from SyntaxError to struct.error.
     except Exception as error:
         return Inspection(False, error=_explain(error))

@@ -11,12 +11,13 @@ from typing import Any
 import pyarrow.compute as pc
 from PIL import Image, ImageOps
 
+from chromaflow.data.images.limits import open_image
 from chromaflow.data.snapshot.read import Snapshot, select
 from chromaflow.errors import DataError
 from chromaflow.project.splits import SPLITS
 
 _SIDE = 144
-# Below the size at which Pillow warns of a decompression bomb.
+# Larger ones take long to shrink, and there are others to show.
 _MOST_PIXELS = 50_000_000
 
 
@@ -85,7 +86,7 @@ def _read(path: Path, rows: list[dict[str, Any]]) -> Iterator[tuple[dict[str, An
 
 
 def _shrink(data: bytes) -> bytes:
-    with Image.open(io.BytesIO(data)) as image:
+    with open_image(io.BytesIO(data), _MOST_PIXELS) as image:
         image.draft("RGB", (2 * _SIDE, 2 * _SIDE))
         upright = ImageOps.exif_transpose(image)
         if upright.has_transparency_data:

@@ -166,7 +166,7 @@ class _Converter:
 
     def run(self, work: Work) -> list[Chunks]:
         """Write the groups of a raw shard."""
-        with decode.own_pixel_limit(), _Archive(work.shard) as archive:
+        with _Archive(work.shard) as archive:
             return [
                 chunks.write(
                     group.folder,

@@ -1,9 +1,6 @@
 """One photograph's bytes to stored Lab pixels."""
 
-import contextlib
 import io
-import warnings
-from collections.abc import Iterator
 
 import cv2
 import numpy as np
@@ -11,13 +8,11 @@ import PIL
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
+from chromaflow.data.images.limits import open_image
 from chromaflow.errors import DataError
 
 Pixels = NDArray[np.uint8]
 Colors = NDArray[np.uint32]
-
-# Whatever else Pillow reads, such as PostScript or icons, is no photograph.
-_FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF")
 
 # libjpeg skips what a scaled decoding does not need.
 _REDUCED = (
@@ -37,22 +32,6 @@ _STORED = np.array([[2.55, 0, 0, 0], [0, 1, 0, 128], [0, 0, 1, 128]], np.float32
 def versions() -> list[str]:
     """Versions of the decoders: another one may give other pixels for the same bytes."""
     return [f"opencv {cv2.__version__}", f"pillow {PIL.__version__}"]
-
-
-@contextlib.contextmanager
-def own_pixel_limit() -> Iterator[None]:
-    """Let `source.max_pixels` decide about large pictures while the block runs, not Pillow.
-
-    Pillow's warnings, such as of broken EXIF data, name no file, so they are left out.
-    """
-    before = Image.MAX_IMAGE_PIXELS
-    Image.MAX_IMAGE_PIXELS = None
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        Image.MAX_IMAGE_PIXELS = before
 
 
 def photograph_to_lab(
@@ -148,13 +127,10 @@ def to_stored_lab(bgr: Pixels, table: Colors | None) -> Pixels:
 
 def _decode(data: bytes, size: int, max_pixels: int) -> Pixels:
     """Pixels as uint8 (H, W, 3) in the order blue, green, red."""
-    with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
-        width, height = image.size
-        if width * height > max_pixels:
-            raise ValueError(f"{width}×{height} pixels are more than source.max_pixels")
+    with open_image(io.BytesIO(data), max_pixels) as image:
         # MPO is how phones store a JPEG with a second, small picture. OpenCV inverts no CMYK.
         if image.format in {"JPEG", "MPO"} and image.mode in {"RGB", "L"}:
-            shorter = min(width, height)
+            shorter = min(image.size)
             flag = next((f for by, f in _REDUCED if shorter >= by * size), cv2.IMREAD_COLOR)
             decoded: Pixels | None = cv2.imdecode(np.frombuffer(data, np.uint8), flag)
             if decoded is not None:

@@ -1,0 +1,1 @@
+"""What every reader of strangers' images shares."""
