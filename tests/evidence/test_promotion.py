@@ -245,9 +245,10 @@ def test_two_at_once_decide_once(project, settings, register):
     both = [context.Process(target=_promote, args=(project, settings, results)) for _ in "ab"]
     for one in both:
         one.start()
-    assert sorted(results.get(timeout=120) for _ in both) == [False, True]
     for one in both:
         one.join()
+    assert [one.exitcode for one in both] == [0, 0]
+    assert sorted(results.get() for _ in both) == [False, True]
     assert len(ledger.read(project.ledger)) == 1
 
 

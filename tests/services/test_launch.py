@@ -16,7 +16,7 @@ from chromaflow.services import launch
 from chromaflow.services.launch import Server
 from chromaflow.services.processes import birth_of
 
-SECONDS = 20.0
+SECONDS = 600.0
 
 
 def pid_of(folder: Path, name: str = "mlflow") -> int:
@@ -134,7 +134,7 @@ def test_child_of_a_killed_server_gives_the_port_back(
 
 
 def test_recycled_pid_is_never_ended(folder: Path, make_server: Callable[..., Server]) -> None:
-    bystander = subprocess.Popen(["sleep", "60"], start_new_session=True)
+    bystander = subprocess.Popen(["sleep", "3600"], start_new_session=True)
     try:
         server = make_server()
         launch.start_all([server], folder, SECONDS)

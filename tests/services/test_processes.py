@@ -9,7 +9,7 @@ import pytest
 from chromaflow.services import processes
 from chromaflow.services.processes import Process, birth_of, describe_listener, end, group_of
 
-SLEEP = [sys.executable, "-c", "print('up', flush=True); import time; time.sleep(60)"]
+SLEEP = [sys.executable, "-c", "print('up', flush=True); import time; time.sleep(3600)"]
 
 
 def start(command: list[str] = SLEEP) -> subprocess.Popen[str]:
@@ -60,7 +60,7 @@ def test_a_name_with_brackets_is_read(tmp_path: Path) -> None:
 def test_group_is_ended_with_its_children(system: str) -> None:
     code = (
         "import subprocess, sys; c = subprocess.Popen([sys.executable, '-c', "
-        "'import time; time.sleep(60)']); print(c.pid, flush=True); c.wait()"
+        "'import time; time.sleep(3600)']); print(c.pid, flush=True); c.wait()"
     )
     leader = subprocess.Popen(
         [sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, start_new_session=True

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 from chromaflow.project import dvc
+from chromaflow.project.paths import Project
 
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = (
@@ -19,10 +20,15 @@ SMALL = (
     "evaluation.pictures=2",
     "promotion.resamples=200",
     "runtime.checkpoint_every=0s",
+    # A busy machine may take minutes to start a server.
+    "servers.start_timeout=1h",
 )
 
 
-def chromaflow(project, *arguments, check=True):
+def chromaflow(
+    project: Project, *arguments: str, check: bool = True
+) -> subprocess.CompletedProcess[str]:
+    """Run a command in the clone; give what it printed and how it ended."""
     result = subprocess.run(
         [sys.executable, "-m", "chromaflow", *arguments],
         cwd=project.root,

@@ -26,7 +26,7 @@ CUT = 300_000
 
 
 def policy(**values: object) -> Policy:
-    fast = {"reserve": "1B", "retry_delay": "0.01s", "stall_timeout": "0.3s"}
+    fast = {"reserve": "1B", "retry_delay": "0.01s"}
     return Policy.model_validate(fast | values)
 
 

@@ -96,9 +96,10 @@ def test_first_use_by_two_processes_at_once(tmp_path):
     users = [context.Process(target=_use, args=(tmp_path / "new", found)) for _ in range(2)]
     for user in users:
         user.start()
-    assert [found.get(timeout=120) for _ in users] == ["1", "1"]
     for user in users:
         user.join()
+    assert [user.exitcode for user in users] == [0, 0]
+    assert [found.get() for _ in users] == ["1", "1"]
     assert [path.name for path in (tmp_path / "new" / ".chromaflow").glob("*.db*")] == ["mlflow.db"]
 
 

@@ -12,6 +12,8 @@ from chromaflow.color.stored import ab_histogram, encode_stored
 from chromaflow.data.store import chunks
 from chromaflow.project.paths import Project
 from chromaflow.settings import Settings
+from chromaflow.training.fit import train
+from tests.support.disturbed import outputs
 
 
 def photographs() -> list[np.ndarray]:
@@ -74,3 +76,13 @@ def small() -> Settings:
             },
         }
     )
+
+
+@pytest.fixture(scope="session")
+def straight(
+    make_lab_in: MakeLab, small: Settings, tmp_path_factory: pytest.TempPathFactory
+) -> str:
+    """What an undisturbed training writes."""
+    project = make_lab_in(tmp_path_factory.mktemp("straight"))
+    train(project, small)
+    return outputs(project)

@@ -271,9 +271,9 @@ def test_a_killed_training_ends_with_the_same_bits(
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["chromaflow.training.fit"])
     told = {"root": str(project.root), "settings": gan, "moment": "2"}
-    process = context.Process(target=runpy.run_path, args=(str(KILLED), told))
+    process = context.Process(target=runpy.run_path, args=(str(KILLED), told), daemon=True)
     process.start()
-    process.join(timeout=200)
+    process.join()
     assert process.exitcode == -signal.SIGKILL
     assert train(project, gan)["resumed_from"] == 1
     assert outputs(project) == straight[0]

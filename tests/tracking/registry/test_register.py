@@ -206,9 +206,10 @@ def test_two_at_once_make_one_version(project, settings, candidate):
     both = [context.Process(target=_register, args=(project, settings, results)) for _ in "ab"]
     for one in both:
         one.start()
-    found = [results.get(timeout=120) for _ in both]
     for one in both:
         one.join()
+    assert [one.exitcode for one in both] == [0, 0]
+    found = [results.get() for _ in both]
     assert {result["version"] for result in found} == {1}
     assert sorted(result["created"] for result in found) == [False, True]
 
