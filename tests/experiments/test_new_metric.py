@@ -50,7 +50,7 @@ def judged(project: Project, metric: Metric) -> tuple[Project, Settings]:
     promotion = Promotion(metric=metric.name, resamples=500)
     settings = tiny().model_copy(update={"promotion": promotion})
     torch.manual_seed(0)
-    save_model(build_model(settings.model, rebalance=0.5), project.candidate)
+    save_model(build_model(settings.model), project.candidate)
     return project, settings
 
 

@@ -60,7 +60,7 @@ def test_a_rate_that_is_too_low_is_told():
     result, _ = sanity(tiny(learning_rate=1e-9, backbone_rate=0.0), side=32, minutes=0.05)
     assert not result.passed
     assert result.reached < result.best - module.MARGIN
-    assert result.stuck.startswith("it stands still: raise model.width or model.depth, or change ")
+    assert result.stuck.startswith("it stands still: raise model.network.width or ")
 
 
 def test_a_layer_without_a_gradient_is_named(monkeypatch):

@@ -86,7 +86,7 @@ def test_settings_name_what_is_registered() -> None:
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_a_network_takes_the_sizes_that_its_settings_have(name: str) -> None:
-    assert importlib.import_module(f"chromaflow.models.{name}").NETWORK.name == name
+    assert importlib.import_module(f"chromaflow.models.networks.{name}").NETWORK.name == name
     sizes = Model(network=name, codebook="regression").network.model_dump().keys() - {"name"}
     # The model folder tells of the first, and the data of the second.
     assert network_sizes(name) - {"folded", "scenes"} == sizes

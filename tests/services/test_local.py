@@ -187,7 +187,7 @@ import os, sys
 from pathlib import Path
 from chromaflow.project.paths import Project
 from chromaflow.settings import Settings
-from chromaflow.services import prefect_env
+from chromaflow.services import prefect as prefect_env
 project, values = Project(Path(sys.argv[1])), Settings.model_validate_json(sys.argv[2])
 if "PREFECT_API_URL" not in os.environ:
     environment = prefect_env.environment_with_server(project, values)

@@ -9,10 +9,10 @@ TRAIN = """
 from pathlib import Path
 from chromaflow.project.paths import Project
 from chromaflow.settings import Settings
-from chromaflow.tracking import tracked
-tracked.fingerprint = lambda *_: "f" * 64
-tracked.train = lambda *_, **options: {"trained": True, **options}
-print(tracked.train_tracked(Project(Path.cwd()), Settings()))
+from chromaflow.tracking import tracked_training
+tracked_training.fingerprint = lambda *_: "f" * 64
+tracked_training.train = lambda *_, **options: {"trained": True, **options}
+print(tracked_training.train_tracked(Project(Path.cwd()), Settings()))
 """
 # Hides the package, and not the folder of the checkout.
 WITHOUT_MLFLOW = """

@@ -209,13 +209,13 @@ def test_fingerprint_knows_what_decides(project: Project, small: Settings) -> No
 @pytest.mark.parametrize(
     ("name", "decides"),
     [
-        ("files.py", True),
-        ("metrics/saturation.py", True),
-        ("models/blocks.py", True),
-        ("store/read.py", True),
+        ("project/files.py", True),
+        ("color/saturation.py", True),
+        ("models/networks/parts/blocks.py", True),
+        ("data/store/read.py", True),
         ("training/losses/bins.py", True),
         ("metrics/cdc.py", False),
-        ("store/write.py", False),
+        ("data/store/write.py", False),
         ("tracking/client.py", False),
     ],
 )
@@ -231,6 +231,7 @@ def test_fingerprint_knows_the_code_that_decides(
     shutil.copytree(Path(chromaflow.__file__).parent, package)
     monkeypatch.setattr(chromaflow, "__file__", str(package / "__init__.py"))
     before = fingerprint(project, small)
+    assert (package / name).is_file()
     with (package / name).open("a") as file:
         file.write("# changed\n")
     assert (fingerprint(project, small) != before) == decides

@@ -199,12 +199,14 @@ def test_the_network_that_trains_is_compiled(monkeypatch: pytest.MonkeyPatch) ->
 def test_half_precision_learns_on_a_processor(
     make_lab: MakeLab, small: Settings, optimizer: str
 ) -> None:
+    weights = {"cross_entropy": 1.0, "huber": 1.0, "colorfulness": 0.1}
+    losses = Training.model_validate({"losses": weights}).losses
     halves = change(
         small,
         precision="bf16-mixed",
         optimizer=optimizer,
         steps=2,
-        losses={"cross_entropy": 1.0, "huber": 1.0, "colorfulness": 0.1},
+        losses=losses,
     )
     summary = train(make_lab(validation=False), halves)
     assert math.isfinite(summary["train_loss"])

@@ -16,7 +16,7 @@ import os, signal, sys
 from pathlib import Path
 from chromaflow.project.paths import Project
 from chromaflow.settings import Settings
-from chromaflow.sources import ingest as module
+from chromaflow.data.ingest import build as module
 
 where = sys.argv[3]
 def die(*_): os.kill(os.getpid(), signal.SIGKILL)

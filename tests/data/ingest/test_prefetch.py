@@ -174,7 +174,7 @@ import os, signal, sys
 from pathlib import Path
 from chromaflow.project.paths import Project
 from chromaflow.settings import Settings
-from chromaflow.sources import ingest as module
+from chromaflow.data.ingest import build as module
 
 class Bar:
     seen = 0

@@ -26,7 +26,7 @@ def test_the_example_of_a_source(
     monkeypatch.setattr(sources, "GallerySource", made["GallerySource"], raising=False)
     path = tmp_path / "gallery.py"
     path.write_text(code)
-    spec = spec_from_file_location("chromaflow.sources.gallery", path)
+    spec = spec_from_file_location("chromaflow.data.sources.gallery", path)
     assert spec is not None
     assert spec.loader is not None
     module = module_from_spec(spec)
@@ -44,6 +44,6 @@ def test_the_example_of_a_source(
 def test_every_name_is_a_module_that_offers_a_source() -> None:
     text = PAGE.read_text(encoding="utf-8")
     for name in (*sources.SOURCES, build.HISTORIC):
-        __import__(f"chromaflow.sources.{name}")
-        assert callable(sys.modules[f"chromaflow.sources.{name}"].SOURCE)
+        __import__(f"chromaflow.data.sources.{name}")
+        assert callable(sys.modules[f"chromaflow.data.sources.{name}"].SOURCE)
         assert name == "sample" or name in text

@@ -74,5 +74,5 @@ def test_published_skips_add_maps_as_they_are() -> None:
 
 @pytest.mark.parametrize("width", [0, 8.5, "1"])
 def test_width_is_checked(width: float) -> None:
-    with pytest.raises(ModelError, match=r"set model\.width"):
+    with pytest.raises(ModelError, match=r"set model\.network\.width"):
         Dahl(2, width=width)

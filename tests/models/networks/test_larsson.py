@@ -108,5 +108,5 @@ def test_in_evaluation_all_pixels_are_given(network: Larsson) -> None:
 
 @pytest.mark.parametrize("width", [0, -1, 8.5])
 def test_width_is_checked(width: float) -> None:
-    with pytest.raises(ModelError, match=r"set model\.width"):
+    with pytest.raises(ModelError, match=r"set model\.network\.width"):
         Larsson(64, width=width)

@@ -99,7 +99,7 @@ def test_width_and_depth_scale() -> None:
 
 @pytest.mark.parametrize("sizes", [{"width": 0}, {"width": 9}, {"depth": -1}, {"depth": "1"}])
 def test_sizes_are_checked(sizes: dict[str, float]) -> None:
-    with pytest.raises(ModelError, match=f"set model.{next(iter(sizes))}"):
+    with pytest.raises(ModelError, match=f"set model.network.{next(iter(sizes))}"):
         Zhang2016(3, **sizes)
 
 

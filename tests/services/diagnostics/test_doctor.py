@@ -159,7 +159,8 @@ hidden, find = sys.argv[1].split(","), importlib.machinery.PathFinder.find_spec
 def find_spec(name, path=None, target=None):
     return None if name.partition(".")[0] in hidden else find(name, path, target)
 importlib.machinery.PathFinder.find_spec = find_spec
-from chromaflow.services import doctor, servers, status
+from chromaflow.services import local as servers
+from chromaflow.services.diagnostics import doctor, status
 doctor.render(doctor.examine())
 loaded = {name.partition(".")[0] for name in sys.modules}
 print("loaded:", *sorted(loaded & {"mlflow", "dvc", "prefect", "great_expectations", "pandas"}))
