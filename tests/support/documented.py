@@ -43,7 +43,9 @@ def _with_small_settings(arguments: list[str]) -> list[str]:
     if command in _TRIALS:
         return [*arguments, *_TRIALS[command], *(f"--set={text}" for text in learning)]
     if "--preset" in arguments:
-        small = (*SMALL, "training.steps=2", "split.train=12", "split.validation=0.3")
+        # The tile is a setting of the sample, which no page names as a preset.
+        own = [text for text in SMALL if not text.startswith("source.")]
+        small = (*own, "training.steps=2", "split.train=12", "split.validation=0.3")
         return [*arguments, *(f"--set={text}" for text in small)]
     if "--recipe" in arguments:
         return [*arguments, *(f"--set={text}" for text in (*learning, "training.steps=2"))]
