@@ -98,6 +98,16 @@ def test_a_guide_that_the_network_cannot_follow_is_told(model: Colorizer) -> Non
         model.predict_ab(torch.zeros(1, 1, 32, 32), hints)
 
 
+def test_another_refinement_may_be_asked_for() -> None:
+    own = Colorizer(Block(), build_codebook("grid313"), refine="guided").eval()
+    plain = Colorizer(Block(), build_codebook("grid313")).eval()
+    lightness = torch.rand(1, 1, 64, 64, generator=torch.manual_seed(0)) * 100
+    refined = own.predict_ab(lightness)
+    assert torch.equal(own.predict_ab(lightness, refine="none"), plain.predict_ab(lightness))
+    assert torch.equal(plain.predict_ab(lightness, refine="guided"), refined)
+    assert not torch.equal(plain.predict_ab(lightness), refined)
+
+
 def test_channels_lie_together_in_memory() -> None:
     torch.manual_seed(0)
     model = Colorizer(

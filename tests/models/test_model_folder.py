@@ -78,9 +78,9 @@ def test_a_model_of_an_older_chromaflow_is_read_and_written_as_it_was(tmp_path: 
     save_model(build_model(settings), tmp_path / "model")
     written = (tmp_path / "model" / "model.json").read_text()
     assert written == OLDER
-    assert load_model(tmp_path / "model").config() == {
-        name: value for name, value in json.loads(OLDER).items() if name != "format"
-    }
+    older = json.loads(OLDER)
+    del older["format"]
+    assert load_model(tmp_path / "model").config() == {**older, "size": 256}
 
 
 def test_the_same_model_gives_the_same_bytes(
@@ -99,6 +99,31 @@ def test_another_weight_gives_another_digest(model: Colorizer, folder: Path) -> 
     assert model_digest(folder) != digest
 
 
+def test_a_model_of_the_default_size_is_written_in_the_format_without_it(folder: Path) -> None:
+    description = json.loads((folder / "model.json").read_text())
+    assert description["format"] == 2
+    assert "size" not in description
+    assert load_model(folder).size == 256
+
+
+def test_another_size_is_kept(model: Colorizer, tmp_path: Path) -> None:
+    model.size = 96
+    save_model(model, tmp_path / "model")
+    assert json.loads((tmp_path / "model/model.json").read_text())["format"] == 3
+    assert load_model(tmp_path / "model").size == 96
+
+
+def test_what_else_lies_in_a_folder_is_refused_where_it_must_be_exact(folder: Path) -> None:
+    digest = model_digest(folder)
+    (folder / "model.sig").write_text("")
+    with pytest.raises(ModelError, match=r"but holds model\.json, model\.sig"):
+        model_digest(folder)
+    assert model_digest(folder, exact=False) == digest
+    (folder / "weights.safetensors").unlink()
+    with pytest.raises(ModelError, match=r"must hold model\.json and weights\.safetensors"):
+        model_digest(folder, exact=False)
+
+
 def test_saving_replaces_a_folder(model: Colorizer, folder: Path) -> None:
     (folder / "stale").write_text("")
     save_model(model, folder)
@@ -112,12 +137,15 @@ def test_saving_replaces_a_folder(model: Colorizer, folder: Path) -> None:
         (lambda f: (f / "weights.safetensors").unlink(), ["weights.safetensors", "cannot be read"]),
         (lambda f: (f / "model.json").write_text("{"), ["model.json", "JSON"]),
         (lambda f: (f / "model.json").write_text("[]"), ["model.json", "format None"]),
-        (lambda f: change(f, "", format=1), ["format 1", "reads format 2"]),
+        (lambda f: change(f, "", format=1), ["format 1", "reads formats 2 and 3"]),
         (lambda f: change(f, "", network=3), ["names no network"]),
         (lambda f: change(f, "network", name="resnet"), ["unknown network", "did you mean"]),
         (lambda f: change(f, "network", name=["resnet"]), ["names no network"]),
         (lambda f: change(f, "codebook", name="grid33"), ["unknown codebook", "grid313"]),
         (lambda f: change(f, "", refine="sharpen"), ["names no way to refine"]),
+        (lambda f: change(f, "", format=3, size=31), ["names no size of 32 pixels or more"]),
+        (lambda f: change(f, "", format=3, size=64.5), ["names no size"]),
+        (lambda f: change(f, "", format=3, size=True), ["names no size"]),
         (lambda f: change(f, "network", depth=3), ["no size depth", "width"]),
         (lambda f: change(f, "network", weights="none"), ["says more or less"]),
         (lambda f: change(f, "network", width=10**9), ["width = 1000000000"]),

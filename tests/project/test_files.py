@@ -1,5 +1,7 @@
 import hashlib
 import stat
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
@@ -40,6 +42,22 @@ def test_a_written_file_has_the_permissions_of_any_other(tmp_path):
     files.write_text(tmp_path / "sub" / "atomic", "x")
     modes = [stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("plain", "sub/atomic")]
     assert modes[0] == modes[1]
+
+
+def test_threads_leave_the_permissions_of_new_files_alone(tmp_path: Path) -> None:
+    def write(number: int) -> set[int]:
+        paths = [tmp_path / f"{number}-{turn}" for turn in range(30)]
+        for path in paths:
+            files.write_text(path, "x")
+        return {stat.S_IMODE(path.stat().st_mode) for path in paths}
+
+    (tmp_path / "before").write_text("")
+    with ThreadPoolExecutor(8) as pool:
+        modes = set().union(*pool.map(write, range(8)))
+    (tmp_path / "after").write_text("")
+    plain = {stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("before", "after")}
+    assert modes == plain
+    assert len(plain) == 1
 
 
 def test_a_replaced_file_does_not_change_what_is_linked_to_it(tmp_path):

@@ -92,4 +92,4 @@ def build_model(
     sizes = {size: value for size, value in sizes.items() if value != ""}
     if "scenes" in network_sizes(name):
         sizes["scenes"] = scenes
-    return Colorizer(build_network(name, book.channels, **sizes), book, model.refine)
+    return Colorizer(build_network(name, book.channels, **sizes), book, model.refine, model.size)

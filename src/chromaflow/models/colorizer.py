@@ -8,8 +8,13 @@ from torch import Tensor, nn
 
 from chromaflow.color.codebooks.base import Codebook
 from chromaflow.errors import ModelError
-from chromaflow.models.networks.base import Guide, Network
-from chromaflow.refine import refine
+from chromaflow.models.networks.base import Guide, Hints, Network, Reference
+from chromaflow.refine import refine as refine_color
+
+SIZE = 256
+"""The shorter side at which a model predicts color that does not say, pixels."""
+LEAST_SIZE = 32
+"""A smaller picture shows a network nothing."""
 
 
 class Colorizer(nn.Module):
@@ -19,15 +24,29 @@ class Colorizer(nn.Module):
         network: Gives `codebook.channels` channels at a fraction of its input's size.
         codebook: Turns them to color.
         refine: What refines the color by the lightness.
+        size: The shorter side at which it is meant to predict the color of a picture, pixels.
     """
 
-    def __init__(self, network: Network, codebook: Codebook, refine: str = "none") -> None:
+    def __init__(
+        self, network: Network, codebook: Codebook, refine: str = "none", size: int = SIZE
+    ) -> None:
         super().__init__()
         self.network = network
         self.codebook = codebook
         self.refine = refine
+        self.size = size
         # The order of memory in which convolutions on the CPU and on recent GPUs are fastest.
         self.to(memory_format=torch.channels_last)
+
+    @property
+    def name(self) -> str:
+        """Of the network."""
+        return self.network.name
+
+    @property
+    def guide(self) -> type[Hints] | type[Reference] | None:
+        """The type that it can be guided by, or None."""
+        return self.network.guide
 
     @property
     def stride(self) -> int:
@@ -52,7 +71,9 @@ class Colorizer(nn.Module):
         logits: Tensor = self.network(lightness, guide)
         return logits
 
-    def predict_ab(self, lightness: Tensor, guide: Guide | None = None) -> Tensor:
+    def predict_ab(
+        self, lightness: Tensor, guide: Guide | None = None, *, refine: str | None = None
+    ) -> Tensor:
         """Color at the size of the input, refined.
 
         Sides that are no multiples of `multiple` are filled up by mirroring. The color of the
@@ -61,6 +82,7 @@ class Colorizer(nn.Module):
         Args:
             lightness: (B, 1, H, W), 0..100.
             guide: Of the type that the network is guided by, or None.
+            refine: Another refinement than the model's own, one of `chromaflow.refine.REFINEMENTS`.
 
         Returns:
             ab, float32 (B, 2, H, W), CIE units.
@@ -71,19 +93,19 @@ class Colorizer(nn.Module):
         """
         if lightness.ndim != 4 or lightness.shape[1] != 1:
             raise ValueError(f"lightness must be (B, 1, H, W), not {tuple(lightness.shape)}")
-        if guide is not None and type(guide) is not self.network.guide:
+        if guide is not None and type(guide) is not self.guide:
             raise ModelError(
-                f"the network {self.network.name} takes no {type(guide).__name__.lower()}.",
+                f"the network {self.name} takes no {type(guide).__name__.lower()}.",
                 "give a model of a network that does; docs/systems.md tells them",
             )
         height, width = lightness.shape[2:]
-        filled = _fill(lightness, self.multiple)
+        filled = fill(lightness, self.multiple)
         if guide is not None:
             guide = type(guide)(
-                *(_fill(part, self.multiple) if part.ndim == 4 else part for part in guide)
+                *(fill(part, self.multiple) if part.ndim == 4 else part for part in guide)
             )
         ab = self.color(self(filled, guide))[..., :height, :width].contiguous()
-        return refine(self.refine, lightness, ab)
+        return refine_color(refine or self.refine, lightness, ab)
 
     def color(self, logits: Tensor) -> Tensor:
         """Color of the output of `forward`, at the size of its input.
@@ -104,16 +126,17 @@ class Colorizer(nn.Module):
         return F.interpolate(ab, scale_factor=scale, mode="bilinear", align_corners=False)
 
     def config(self) -> dict[str, Any]:
-        """Names and sizes of network and codebook, and what refines, fit for JSON."""
+        """Names and sizes of network and codebook, and how it is used, fit for JSON."""
         return {
             "network": self.network.config(),
             "codebook": self.codebook.config(),
             "refine": self.refine,
+            "size": self.size,
         }
 
 
-def _fill(planes: Tensor, multiple: int) -> Tensor:
-    """Mirror an image at its right and lower edge until its sides are multiples."""
+def fill(planes: Tensor, multiple: int) -> Tensor:
+    """Mirror images (B, C, H, W) at their right and lower edge until H and W are multiples."""
     height, width = planes.shape[2:]
     right, below = -width % multiple, -height % multiple
     if not (right or below):

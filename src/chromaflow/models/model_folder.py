@@ -12,13 +12,15 @@ from torch import Tensor
 from chromaflow.color.codebooks.registry import build_codebook
 from chromaflow.errors import ModelError
 from chromaflow.models import build_network
-from chromaflow.models.colorizer import Colorizer
+from chromaflow.models.colorizer import LEAST_SIZE, SIZE, Colorizer
 from chromaflow.project import files
 from chromaflow.refine import REFINEMENTS
 
 DESCRIPTION = "model.json"
 WEIGHTS = "weights.safetensors"
-FORMAT = 2
+FORMAT = 3
+_WITHOUT_SIZE = 2
+"""The format of a model that is used at the default size, which its description leaves out."""
 _MEND = "take a model folder that chromaflow has written, or run chromaflow train"
 
 
@@ -35,31 +37,47 @@ def save_model(model: Colorizer, folder: Path) -> None:
     with files.atomic_folder(folder) as temporary:
         # The format's own metadata has no fixed order of keys, so it stays empty.
         (temporary / WEIGHTS).write_bytes(safetensors.torch.save(tensors))
-        files.write_json(temporary / DESCRIPTION, {"format": FORMAT, **model.config()})
+        files.write_json(temporary / DESCRIPTION, _describe(model))
+
+
+def _describe(model: Colorizer) -> dict[str, Any]:
+    """What `model.json` holds; a model of the default size keeps its digest across the formats."""
+    description = {"format": FORMAT, **model.config()}
+    if model.size == SIZE:
+        description["format"] = _WITHOUT_SIZE
+        del description["size"]
+    return description
 
 
 def read_description(folder: Path) -> dict[str, Any]:
-    """What a model folder tells of its network, codebook and refinement.
+    """The network, codebook, refinement and size of a model folder, of either format.
 
     Raises:
-        ModelError: A file that cannot be read, of another format or without one of the three.
+        ModelError: A file that cannot be read, of another format or without one of the four.
     """
     path = folder / DESCRIPTION
     try:
-        description = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ModelError(f"{path} cannot be read: {error.strerror}", _MEND) from None
     except ValueError as error:
         raise ModelError(f"{path} is not valid JSON: {error}", _MEND) from None
-    if not isinstance(description, dict) or description.get("format") != FORMAT:
-        found = description.get("format") if isinstance(description, dict) else None
+    description: dict[str, Any] = content if isinstance(content, dict) else {}
+    found = description.get("format")
+    if found == _WITHOUT_SIZE:
+        description |= {"format": FORMAT, "size": SIZE}
+    elif found != FORMAT:
         raise ModelError(
-            f"{path} has format {found!r}; this chromaflow reads format {FORMAT}.",
+            f"{path} has format {found!r}; "
+            f"this chromaflow reads formats {_WITHOUT_SIZE} and {FORMAT}.",
             "upgrade chromaflow, or train the model anew",
         )
     if description.get("refine") not in REFINEMENTS:
         known = ", ".join(REFINEMENTS)
         raise ModelError(f"{path} names no way to refine the color, of {known}.", _MEND)
+    size = description.get("size")
+    if type(size) is not int or size < LEAST_SIZE:
+        raise ModelError(f"{path} names no size of {LEAST_SIZE} pixels or more.", _MEND)
     for part in ("network", "codebook"):
         settings = description.get(part)
         if not isinstance(settings, dict) or not isinstance(settings.get("name"), str):
@@ -72,7 +90,7 @@ def _build(description: dict[str, Any], path: Path) -> Colorizer:
     try:
         book = build_codebook(**codebook)
         net = build_network(network.pop("name"), book.channels, **network)
-        model = Colorizer(net, book, description["refine"])
+        model = Colorizer(net, book, description["refine"], description["size"])
     except ModelError as error:
         raise ModelError(f"{path}: {error.problem}", error.mend or _MEND) from None
     except TypeError as error:
@@ -142,16 +160,21 @@ def load_model(folder: Path, device: str | torch.device = "cpu") -> Colorizer:
     return model.eval().to(device)
 
 
-def model_digest(folder: Path) -> str:
+def model_digest(folder: Path, *, exact: bool = True) -> str:
     """The model's name in registry, signature and audit: 64 hexadecimal digits over both files.
+
+    Args:
+        folder: With `model.json` and `weights.safetensors`.
+        exact: Refuse a folder that holds anything else.
 
     Raises:
         ModelError: One of the two files is missing, or there is another one.
     """
     names = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
-    if names != {DESCRIPTION, WEIGHTS}:
+    own = {DESCRIPTION, WEIGHTS}
+    if names != own and (exact or not own <= names):
         found = _list(names) or "nothing"
         raise ModelError(
             f"{folder} must hold {DESCRIPTION} and {WEIGHTS}, but holds {found}.", _MEND
         )
-    return files.digest_of_folder(folder)
+    return files.digest_of(folder, [folder / name for name in own])

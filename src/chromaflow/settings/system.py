@@ -14,7 +14,7 @@ Refinement = Literal["none", "crf", "guided", "joint_bilateral", "superpixels", 
 
 
 class Model(Group):
-    """The system: network, codebook, and what refines the color that they give."""
+    """The system: network, codebook, and how they are used to color pictures."""
 
     network: AnyNetwork = Field(
         BackboneNetwork(name="efficientnet_lite0"),
@@ -24,6 +24,7 @@ class Model(Group):
         GridCodebook(name="grid313"), description="how color is written and read back"
     )
     refine: Refinement = Field("none", description=", ".join(get_args(Refinement)))
+    size: int = Field(256, ge=32, description="shorter side at which it colors pictures, pixels")
 
 
 class Training(Group):

@@ -70,7 +70,7 @@ class ColorizerTraining(pl.LightningModule):
         self._average = AveragedModel(model.network, multi_avg_fn=average, use_buffers=True)
         self._average.requires_grad_(requires_grad=False)
         network: Network = self._average.module  # type: ignore[assignment]
-        self.averaged = Colorizer(network, model.codebook, model.refine).eval()
+        self.averaged = Colorizer(network, model.codebook, model.refine, model.size).eval()
         if self._backbone is not None and training.backbone_rate == 0:
             self._backbone.requires_grad_(requires_grad=False)
         if training.compile:
