@@ -1,7 +1,6 @@
 """Commands that try recipes beside the main job; heavy imports wait until one runs."""
 
 import dataclasses
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -41,6 +40,8 @@ def sanity(
     from chromaflow.experiments.sanity import picture
     from chromaflow.experiments.sanity import sanity as run
 
+    # It trains in a checkout of its own.
+    values = settings.with_absolute_weights(project, values)
     result, pictures = run(values, side=side, minutes=minutes)
     place = project.root / "reports" / "sanity" / f"{recipe}.png"
     with files.atomic_file(place) as file:
@@ -149,14 +150,12 @@ def compare(
     except ValueError as error:
         raise SettingsError(f"--budget {budget}: {error}", "--budget 5min") from None
     project = Project.find()
-    photographs = [path.absolute() for path in photograph or ()]
-    os.chdir(project.root)
     chosen = {recipe: settings.load(project, preset, set_ or (), recipe) for recipe in recipes}
     from chromaflow.experiments.comparison import compare as run
     from chromaflow.experiments.comparison_page import as_markdown, table, write_comparison
     from chromaflow.experiments.strips import read_lightness
 
-    own = [read_lightness(path) for path in photographs]
+    own = [read_lightness(path) for path in photograph or ()]
     rows = run(project, chosen, budget=float(str(seconds)))
     page = write_comparison(project, rows, own)
     found = [dataclasses.asdict(row) for row in rows]

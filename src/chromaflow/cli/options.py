@@ -1,7 +1,6 @@
 """Options that several commands share, and what they read."""
 
 import json as json_module
-import os
 from typing import Annotated, Any
 
 import typer
@@ -58,13 +57,12 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JS
 def load(
     preset: str, overrides: list[str] | None, recipe: str = ""
 ) -> tuple[Project, settings.Settings]:
-    """The checkout, which becomes the current folder, and its settings.
+    """The checkout that holds the current folder, and its settings.
 
     Raises:
         UserError: There is no checkout here, or a setting that is not known.
     """
     project = Project.find()
-    os.chdir(project.root)
     return project, settings.load(project, preset, overrides or (), recipe)
 
 

@@ -1,7 +1,6 @@
 """The commands of `chromaflow quarantine`, thin: parse, call, print."""
 
 import json as json_module
-import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -24,12 +23,6 @@ Images = Annotated[list[str], typer.Argument(metavar="ID...", help="Ids of image
 _VALIDATE = "the next validation heeds it; commit releases.yaml"
 
 
-def _project() -> Project:
-    project = Project.find()
-    os.chdir(project.root)
-    return project
-
-
 def _print(result: Any, as_json: bool, lines: list[str]) -> None:
     print(json_module.dumps(result, indent=2) if as_json else "\n".join(lines))
 
@@ -39,7 +32,7 @@ def list_(reason: ReasonOption = "", json: JsonOption = False) -> None:
     """Count the refused images by reason; with --reason name each with all of its reasons."""
     from chromaflow.data.quality.review import list_refused
 
-    found = list_refused(_project(), reason)
+    found = list_refused(Project.find(), reason)
     lines = [f"{count:>9}  {name}" for name, count in found["reasons"].items()]
     if reason:
         lines = [f"{image['id']}  {'; '.join(image['reasons'])}" for image in found["images"]]
@@ -64,7 +57,7 @@ def sheet(
     from chromaflow.reporting.quarantine_sheets import write_sheets
 
     target = output.expanduser().resolve() if output else None
-    project = _project()
+    project = Project.find()
     folder = target or project.root / "reports" / "quarantine"
     found = write_sheets(project, settings.load(project), folder, reason)
     line = f"{found['index']}: {found['images']} images on {found['pages']} pages"
@@ -84,7 +77,7 @@ def release(
     """Let refused images train, on record: who, when, why and for which bytes."""
     from chromaflow.data.quality.review import release as decide
 
-    made = decide(_project(), images, why, rule or ())
+    made = decide(Project.find(), images, why, rule or ())
     lines = [f"{entry.id} released from {', '.join(entry.rules)}" for entry in made]
     _print([entry.model_dump() for entry in made], json, [*lines, _VALIDATE])
 
@@ -94,6 +87,6 @@ def recall(images: Images, json: JsonOption = False) -> None:
     """Take releases back: the rules judge these images again."""
     from chromaflow.data.quality import waivers
 
-    taken = waivers.remove(_project(), images)
+    taken = waivers.remove(Project.find(), images)
     lines = [f"{entry.id} is judged by {', '.join(entry.rules)} again" for entry in taken]
     _print([entry.model_dump() for entry in taken], json, [*lines, _VALIDATE])

@@ -2,6 +2,7 @@
 
 import contextlib
 import fcntl
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,6 +71,10 @@ class Project:
                     f"another {work} is at work in {self.root}.", "wait until it has ended"
                 ) from None
             yield
+
+    def locate(self, text: str) -> Path:
+        """The path that a setting names: absolute, below `~`, or relative to the checkout."""
+        return self.root / os.path.expanduser(text)  # noqa: PTH111  # pathlib's raises for ~nobody
 
     @property
     def params(self) -> Path:

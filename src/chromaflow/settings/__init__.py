@@ -11,6 +11,7 @@ from chromaflow.settings.groups import (
     Settings,
     Tracking,
 )
+from chromaflow.settings.paths import with_absolute_weights
 from chromaflow.settings.reading import load, preset_names, recipe_names
 from chromaflow.settings.sources import SourceSettings
 from chromaflow.settings.system import Model, Training
@@ -39,4 +40,5 @@ __all__ = [
     "recipe_names",
     "render",
     "save",
+    "with_absolute_weights",
 ]

@@ -37,8 +37,13 @@ _ENVIRONMENT = {
 
 
 def tracking_uri(project: Project, settings: Settings) -> str:
-    """The address of MLflow: the setting, or a sqlite file in `.chromaflow`."""
-    return settings.tracking.uri or f"sqlite:///{project.state / 'mlflow.db'}"
+    """The address of MLflow: the setting, or a sqlite file in `.chromaflow`.
+
+    The path of a sqlite file may be relative to the checkout.
+    """
+    uri = settings.tracking.uri or f"sqlite:///{project.state / 'mlflow.db'}"
+    path = sqlite_path(uri)
+    return uri if path is None else f"sqlite:///{project.root / path}"
 
 
 def require_server(uri: str) -> None:

@@ -19,7 +19,7 @@ from chromaflow.models.backbones.timm import NONE
 from chromaflow.models.model_folder import model_digest, save_model
 from chromaflow.project import files
 from chromaflow.project.paths import Project
-from chromaflow.settings import Settings
+from chromaflow.settings import Settings, with_absolute_weights
 from chromaflow.settings.networks import PretrainedNetwork
 from chromaflow.training import result_cache
 from chromaflow.training.callbacks.checkpoints import Checkpoints
@@ -145,6 +145,7 @@ def train(
     mark = fingerprint(project, settings)
     if (kept := result_cache.restore(project, mark)) is not None:
         return {**kept, "fingerprint": mark, "resumed_from": kept["steps"]}
+    settings = with_absolute_weights(project, settings)
     checkpoints = Checkpoints(
         project.checkpoints / mark / "last.ckpt", settings.runtime.checkpoint_every
     )

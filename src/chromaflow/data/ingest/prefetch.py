@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from chromaflow.data.sources.base import Record, cache, resolve
+from chromaflow.data.sources.base import Record, cache
 from chromaflow.project.paths import Project
 from chromaflow.settings import DownloadSettings, Settings
 from chromaflow.settings.sources import PublishedSource
@@ -120,7 +120,7 @@ def published(
     from chromaflow.data.download import fetch  # noqa: PLC0415  # its libraries load slowly
 
     if settings.archive:
-        path = resolve(project, settings.archive)
+        path = project.locate(settings.archive)
         return path, f"source.archive = {settings.archive}", mend
     address = settings.address or address
     folder = cache(project, settings.name)

@@ -2,7 +2,6 @@
 
 import hashlib
 import heapq
-import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from importlib import import_module
@@ -109,11 +108,6 @@ def image_id(source: str, url: str) -> str:
     two share an id is below one in ten million; the validation would find it.
     """
     return hashlib.sha256(f"{source}\n{url}".encode()).hexdigest()[:16]
-
-
-def resolve(project: Project, text: str) -> Path:
-    """The path that a setting names: absolute, below `~`, or relative to the checkout."""
-    return project.root / os.path.expanduser(text)  # noqa: PTH111  # pathlib's raises for ~nobody
 
 
 def cache(project: Project, source: str) -> Path:

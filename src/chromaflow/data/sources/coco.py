@@ -27,7 +27,6 @@ from chromaflow.data.sources.base import (
     draw,
     image_id,
     read_file,
-    resolve,
 )
 from chromaflow.data.sources.categories import choose
 from chromaflow.errors import DataError
@@ -79,7 +78,7 @@ class Coco:
         )
         if not self._photos:
             raise DataError(f"{path} tells of no photograph that source.categories take.", _MEND)
-        self._archive = resolve(project, source.archive) if source.archive else None
+        self._archive = project.locate(source.archive) if source.archive else None
         if self._archive is not None and not self._archive.exists():
             raise DataError(f"source.archive = {source.archive} does not exist.", _MEND_ARCHIVE)
 
@@ -88,9 +87,9 @@ class Coco:
     ) -> tuple[Path, str]:
         """Where the annotations are, and what mends them where they are broken."""
         if source.annotations:
-            return resolve(project, source.annotations), _MEND
+            return project.locate(source.annotations), _MEND
         if source.archive:
-            root = resolve(project, source.archive)
+            root = project.locate(source.archive)
             for folder in (root, root.parent):
                 for kind in ("instances", "image_info"):
                     path = folder / "annotations" / f"{kind}_{self._subset}.json"

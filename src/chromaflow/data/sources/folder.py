@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 from urllib.parse import quote
 
-from chromaflow.data.sources.base import Opener, Record, draw, read_file, resolve
+from chromaflow.data.sources.base import Opener, Record, draw, read_file
 from chromaflow.errors import DataError
 from chromaflow.project.paths import Project
 from chromaflow.settings import DownloadSettings, SourceSettings
@@ -50,7 +50,7 @@ class Folder:
             raise DataError("source.name = folder, but source.folder names no folder.", self.mend)
         self._license = settings.license
         self._name = f"{self.setting} = {text}"
-        self._root = resolve(project, text)
+        self._root = project.locate(text)
         self.skipped = 0
         try:
             self._check(project)

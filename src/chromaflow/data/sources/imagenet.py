@@ -15,15 +15,7 @@ from urllib.parse import quote
 
 from chromaflow.data.sources import wordnet
 from chromaflow.data.sources.archives import LARGEST_MEMBER, leads_out
-from chromaflow.data.sources.base import (
-    Opener,
-    Record,
-    Source,
-    UnreadableError,
-    draw,
-    read_file,
-    resolve,
-)
+from chromaflow.data.sources.base import Opener, Record, Source, UnreadableError, draw, read_file
 from chromaflow.data.sources.huggingface import HuggingFace
 from chromaflow.errors import DataError
 from chromaflow.project.paths import Project
@@ -51,7 +43,7 @@ def open_imagenet(project: Project, settings: ImageNetSource, download: Download
     """
     if not settings.archive:
         return ImageNetHub(project, settings, download)
-    path = resolve(project, settings.archive)
+    path = project.locate(settings.archive)
     if path.is_dir():
         return ImageNetFolder(path, settings)
     if path.is_file():

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from chromaflow.data.download.fetch import Download
 from chromaflow.data.sources.address_table import Row, open_table
-from chromaflow.data.sources.base import Opener, Record, cache, image_id, lot, read_file, resolve
+from chromaflow.data.sources.base import Opener, Record, cache, image_id, lot, read_file
 from chromaflow.data.sources.folder import EXTENSIONS
 from chromaflow.errors import DataError
 from chromaflow.project.paths import Project
@@ -46,7 +46,7 @@ class Urls:
             raise DataError("source.name = urls, but source.table names no table.", _MEND)
         self._settings = settings
         self._cache = cache(project, "urls")
-        self._path = resolve(project, settings.table)
+        self._path = project.locate(settings.table)
         self._name = f"source.table = {settings.table}"
         lots = np.array(array("Q", (_lot(row, self._settings.salt) for row in self._rows())))
         self._chosen = self._choose(lots)
