@@ -25,7 +25,8 @@ from skimage import data
 from skimage.color import lab2rgb, rgb2lab
 from skimage.transform import resize
 
-from chromaflow.colorize import colorize_photo
+from chromaflow.colorize.photo import colorize_photo
+from chromaflow.colorize.predictor import Predictor
 from chromaflow.models import build_model
 from chromaflow.settings import Model
 
@@ -41,11 +42,12 @@ def write_photograph(path: Path, width: int, height: int) -> None:
     cv2.imwrite(str(path), np.clip(enlarged + grain, 0, 255).astype(np.uint8))
 
 
-def untrained_model():
-    return build_model(Model(network={"weights": "none"})).eval()
+def untrained() -> Predictor:
+    model = build_model(Model(network={"weights": "none"})).eval()
+    return Predictor(model, "untrained", model.size, torch.device("cpu"))
 
 
-def color_whole_image(model, source: Path, target: Path) -> None:
+def color_whole_image(predictor: Predictor, source: Path, target: Path) -> None:
     """The plain way: every step on the whole picture, in floating point."""
     rgb = np.asarray(Image.open(source).convert("RGB")).astype(np.float32) / 255
     lab = rgb2lab(rgb)
@@ -53,7 +55,8 @@ def color_whole_image(model, source: Path, target: Path) -> None:
     scale = 256 / min(height, width)
     small = resize(lab[..., 0], (round(height * scale), round(width * scale)), anti_aliasing=True)
     with torch.inference_mode():
-        ab = model.predict_ab(torch.from_numpy(small.astype(np.float32))[None, None])[0].numpy()
+        lightness = torch.from_numpy(small.astype(np.float32))[None, None]
+        ab = predictor.model.predict_ab(lightness)[0].numpy()
     lab[..., 1:] = resize(ab.transpose(1, 2, 0), (height, width), order=1)
     Image.fromarray((lab2rgb(lab) * 255).round().astype(np.uint8)).save(
         target, **({"quality": 95, "subsampling": 0} if target.suffix == ".jpg" else {})
@@ -69,15 +72,15 @@ def peak_memory() -> int:
 def measure(way: str, source: Path, threads: int, repeats: int) -> dict[str, float]:
     """Run in a process of its own: the best of several runs, and the peak of the process."""
     torch.set_num_threads(threads)
-    model = untrained_model()
+    predictor = untrained()
     target = source.with_name(f"colored{source.suffix}")
     runs = []
     for _ in range(repeats if way == "chromaflow" else 1):
         start, busy = time.perf_counter(), time.process_time()
         if way == "chromaflow":
-            colorize_photo(model, source, target, overwrite=True)
+            colorize_photo(predictor, source, target, overwrite=True)
         elif way == "whole image":
-            color_whole_image(model, source, target)
+            color_whole_image(predictor, source, target)
         runs.append((time.perf_counter() - start, time.process_time() - busy))
     seconds, busy_seconds = min(runs)
     return {"seconds": seconds, "busy": busy_seconds, "peak": peak_memory()}

@@ -15,11 +15,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from chromaflow.color.lab import join, lab_to_rgb
-from chromaflow.colorize.image import SIZE
 from chromaflow.data.store.read import read_split
 from chromaflow.evaluation.measure import squeeze
 from chromaflow.evaluation.strips import choose
 from chromaflow.metrics.psnr import psnr
+from chromaflow.models.colorizer import SIZE
 from chromaflow.models.global_hints import HISTOGRAM, SATURATION, global_hints
 from chromaflow.models.model_folder import load_model
 from chromaflow.models.networks.base import Hints

@@ -23,11 +23,9 @@ from PIL import Image
 from skimage import data
 from video import RATE, color_frame_by_frame, pictures, write_clip
 
-from chromaflow.colorize.image import colorize_array
 from chromaflow.colorize.join import grey_of_rgb
+from chromaflow.colorize.predictor import Predictor
 from chromaflow.colorize.video import colorize_video
-from chromaflow.models import Colorizer
-from chromaflow.models.model_folder import load_model
 
 PHOTOGRAPHS = ("rocket", "camera", "astronaut", "coffee", "chelsea")
 SECONDS = (1, 3, 5, 7, 9, 11, 13, 15)
@@ -64,7 +62,7 @@ def grid(rows: Sequence[Sequence[Picture]], height: int) -> Image.Image:
     return whole
 
 
-def of_photographs(model: Colorizer) -> Image.Image:
+def of_photographs(predictor: Predictor) -> Image.Image:
     """Each photograph as grayscale, predicted, and true where it has a color."""
     rows = []
     for name in PHOTOGRAPHS:
@@ -72,18 +70,18 @@ def of_photographs(model: Colorizer) -> Image.Image:
         colored = photograph.ndim == 3
         rgb = photograph if colored else np.dstack([photograph] * 3)
         grey = grey_of_rgb(rgb)
-        row = [np.dstack([eight_bit(grey)] * 3), eight_bit(colorize_array(model, grey))]
+        row = [np.dstack([eight_bit(grey)] * 3), eight_bit(predictor.color(grey))]
         rows.append([*row, rgb] if colored else row)
     return grid(rows, HEIGHT)
 
 
-def of_video(model: Colorizer) -> Image.Image:
+def of_video(predictor: Predictor) -> Image.Image:
     """Frames of a clip as grayscale, frame by frame, propagated, and true."""
     with tempfile.TemporaryDirectory() as temporary:
         clip, single, propagated = (Path(temporary) / f"{name}.mp4" for name in "csp")
         write_clip(clip, SECONDS[-1] + 1)
-        color_frame_by_frame(model, clip, single)
-        colorize_video(model, clip, propagated)
+        color_frame_by_frame(predictor, clip, single)
+        colorize_video(predictor, clip, propagated)
         true, *colored = (chosen_frames(path) for path in (clip, single, propagated))
     grey = [np.dstack([cv2.cvtColor(one, cv2.COLOR_RGB2GRAY)] * 3) for one in true]
     return grid([grey, *colored, true], FRAME_HEIGHT)
@@ -94,7 +92,7 @@ def chosen_frames(path: Path) -> list[Picture]:
     return [rgb for number, rgb in enumerate(pictures(path)) if number in chosen]
 
 
-FIGURES: dict[str, Callable[[Colorizer], Image.Image]] = {
+FIGURES: dict[str, Callable[[Predictor], Image.Image]] = {
     "photographs": of_photographs,
     "video": of_video,
 }
@@ -106,7 +104,9 @@ def main() -> None:
     parser.add_argument("--model", type=Path, required=True, help="a model folder")
     parser.add_argument("--output", type=Path, required=True, help="JPEG to write")
     arguments = parser.parse_args()
-    FIGURES[arguments.figure](load_model(arguments.model)).save(arguments.output, quality=85)
+    FIGURES[arguments.figure](Predictor.load(arguments.model, "cpu")).save(
+        arguments.output, quality=85
+    )
 
 
 if __name__ == "__main__":

@@ -21,41 +21,40 @@ from skimage import data
 from torch import Tensor
 
 from chromaflow.color.lab import join, lab_to_rgb, rgb_to_lab
-from chromaflow.colorize.image import SIZE, predict_small, shrunk
+from chromaflow.colorize.predictor import ColorOptions, Predictor, shrunk
 from chromaflow.colorize.upsampling import UPSAMPLINGS, find_upsampling
 from chromaflow.evaluation.measure import measure
 from chromaflow.metrics.catalog import METRICS
 from chromaflow.metrics.delta_e import delta_e_2000
 from chromaflow.metrics.psnr import psnr
-from chromaflow.models import Colorizer
-from chromaflow.models.model_folder import load_model
+from chromaflow.models.colorizer import SIZE
 from chromaflow.refine import REFINEMENTS, refine
 
 # Refinements differ by less than pages show.
 DECIMALS = {"auc_rebalanced": 2, "auc": 2, "delta_e_2000": 2, "psnr": 2, "colorfulness": 1}
+OPTIONS = ColorOptions(size=SIZE, refine="none")
 PHOTOGRAPHS = (data.astronaut, data.coffee, data.chelsea, data.rocket, data.cat)
 
 
 class Timed:
     """A function of lightness and ab that notes how long it takes, ms an image."""
 
-    def __init__(self, function: Callable[[Tensor, Tensor], Tensor], model: Colorizer) -> None:
-        self._function, self._model = function, model
+    def __init__(self, function: Callable[[Tensor, Tensor], Tensor], predictor: Predictor) -> None:
+        self._function, self._model = function, predictor.model
         self.times: list[float] = []
 
     def __call__(self, lightness: Tensor) -> Tensor:
         """Predict, then refine."""
-        ab = self._model.predict_ab(lightness)
+        ab = self._model.predict_ab(lightness, refine="none")
         start = time.perf_counter()
         refined = self._function(lightness, ab)
         self.times.append(1000 * (time.perf_counter() - start) / len(ab))
         return refined
 
 
-def refinements(model: Colorizer, lab: Path) -> None:
+def refinements(predictor: Predictor, lab: Path) -> None:
     """Print the table of refinements."""
-    model.refine = "none"
-    systems = {name: Timed(partial(refine, name), model) for name in REFINEMENTS}
+    systems = {name: Timed(partial(refine, name), predictor) for name in REFINEMENTS}
     measured = measure(systems, lab, SIZE)
     labels = " | ".join(METRICS[name].label for name in DECIMALS)
     print(f"| refinement | {labels} | ms |\n|---|{'---:|' * (len(DECIMALS) + 1)}")
@@ -64,12 +63,12 @@ def refinements(model: Colorizer, lab: Path) -> None:
         print(f"| {name} | {' | '.join(values)} | {statistics.median(system.times):.1f} |")
 
 
-def upsamplings(model: Colorizer) -> None:
+def upsamplings(predictor: Predictor) -> None:
     """Print the table of upsamplings."""
     print("\n| upsampling | color | PSNR | ΔE 2000 | ms a megapixel |\n|---|---|---:|---:|---:|")
     for source in ("predicted", "true, shrunk"):
         for name in UPSAMPLINGS:
-            rows = [one(model, photograph(), source, name) for photograph in PHOTOGRAPHS]
+            rows = [one(predictor, photograph(), source, name) for photograph in PHOTOGRAPHS]
             ratio, difference, cost = (
                 statistics.mean(column) for column in zip(*rows, strict=True)
             )
@@ -77,14 +76,14 @@ def upsamplings(model: Colorizer) -> None:
 
 
 def one(
-    model: Colorizer, photograph: np.ndarray, source: str, upsampling: str
+    predictor: Predictor, photograph: np.ndarray, source: str, upsampling: str
 ) -> tuple[float, float, float]:
     """PSNR, mean ΔE 2000 and milliseconds a megapixel of a photograph, uint8 (H, W, 3)."""
     lab = rgb_to_lab(torch.from_numpy(photograph).permute(2, 0, 1)[None] / 255)
     lightness = lab[0, 0].numpy()
     grey = (lab_to_rgb(join(lab[:, :1], torch.zeros_like(lab[:, 1:])))[0, 0] * 255).round()
     if source == "predicted":
-        color = predict_small(model, grey.byte().numpy(), SIZE)
+        color = predictor.predict_small(grey.byte().numpy(), OPTIONS)
     else:
         color = np.stack([shrunk(plane, SIZE) for plane in lab[0, 1:].numpy()])
     start = time.perf_counter()
@@ -104,10 +103,10 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     chosen = parser.parse_args()
     torch.set_num_threads(chosen.threads)
-    model = load_model(chosen.model)
-    refinements(model, chosen.lab)
+    predictor = Predictor.load(chosen.model, "cpu")
+    refinements(predictor, chosen.lab)
     with torch.inference_mode():
-        upsamplings(model)
+        upsamplings(predictor)
 
 
 if __name__ == "__main__":

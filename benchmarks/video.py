@@ -27,7 +27,7 @@ import numpy as np
 import torch
 from skimage import data
 
-from chromaflow.colorize.image import SIZE, predict_small, shrunk
+from chromaflow.colorize.predictor import Predictor, shrunk
 from chromaflow.colorize.video import colorize_video
 from chromaflow.colorize.video.motion import flow_between, followed
 from chromaflow.colorize.video.mux import join
@@ -38,7 +38,7 @@ from chromaflow.colorize.video.ycbcr import resized
 from chromaflow.metrics.cdc import Cdc
 from chromaflow.metrics.warp_error import warp_error
 from chromaflow.models import build_model
-from chromaflow.models.model_folder import load_model
+from chromaflow.models.colorizer import SIZE
 from chromaflow.settings import Model
 
 WIDTH, HEIGHT, RATE = 854, 480, 25
@@ -74,20 +74,21 @@ def write_clip(path: Path, seconds: int) -> None:
         container.mux(stream.encode(None))
 
 
-def chosen_model(folder: Path | None):
+def chosen(folder: Path | None) -> Predictor:
     if folder:
-        return load_model(folder)
+        return Predictor.load(folder, "cpu")
     torch.manual_seed(0)
-    return build_model(Model(network={"weights": "none"})).eval()
+    model = build_model(Model(network={"weights": "none"})).eval()
+    return Predictor(model, "untrained", model.size, torch.device("cpu"))
 
 
-def color_frame_by_frame(model, source: Path, target: Path) -> None:
+def color_frame_by_frame(predictor: Predictor, source: Path, target: Path) -> None:
     video = describe(source, 10**9)
     levels = video.coding.grey_levels()
 
     def colored() -> Iterator[Colored]:
         for frame in frames(video):
-            ab = predict_small(model, levels[shrunk(frame.luma, SIZE)], SIZE)
+            ab = predictor.predict_small(levels[shrunk(frame.luma, predictor.size)])
             yield Colored(frame, ab, is_key=True)
 
     segment = target.with_suffix(".nut")
@@ -98,14 +99,14 @@ def color_frame_by_frame(model, source: Path, target: Path) -> None:
     segment.unlink()
 
 
-def prediction_seconds(model, video: Video) -> float:
+def prediction_seconds(predictor: Predictor, video: Video) -> float:
     """The best of some predictions of one frame."""
     frame = next(frames(video))
-    grey = video.coding.grey_levels()[shrunk(frame.luma, SIZE)]
+    grey = video.coding.grey_levels()[shrunk(frame.luma, predictor.size)]
     runs = []
     for _ in range(7):
         start = time.perf_counter()
-        predict_small(model, grey, SIZE)
+        predictor.predict_small(grey)
         runs.append(time.perf_counter() - start)
     return float(np.median(runs))
 
@@ -118,17 +119,17 @@ def peak_memory() -> int:
 
 def measure(way: str, source: Path, target: Path, folder: Path | None) -> dict[str, float]:
     """Run in a process of its own."""
-    model = chosen_model(folder)
+    predictor = chosen(folder)
     video = describe(source, 10**9)
-    before = prediction_seconds(model, video)
+    before = prediction_seconds(predictor, video)
     start = time.perf_counter()
     if way == "propagated":
-        colorize_video(model, source, target, overwrite=True)
+        colorize_video(predictor, source, target, overwrite=True)
     else:
-        color_frame_by_frame(model, source, target)
+        color_frame_by_frame(predictor, source, target)
     seconds = time.perf_counter() - start
     # The load of the machine may change meanwhile.
-    predicted = (before + prediction_seconds(model, video)) / 2
+    predicted = (before + prediction_seconds(predictor, video)) / 2
     return {"seconds": seconds, "prediction": predicted, "peak": peak_memory()}
 
 

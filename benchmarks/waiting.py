@@ -28,6 +28,7 @@ from pytorch_lightning.callbacks import Callback
 from training import WARM, write_shards
 
 from chromaflow.colorize import colorize_many
+from chromaflow.colorize.predictor import Predictor
 from chromaflow.models import build_model
 from chromaflow.project.paths import Project
 from chromaflow.settings import Model, Settings
@@ -71,10 +72,11 @@ class Clock(Callback):
 def color(given: argparse.Namespace, folder: Path) -> Clock:
     clock = Clock(WARM_PHOTOGRAPHS)
     torch.set_num_threads(given.threads)
-    model = build_model(Model(weights="none"), rebalance=0.5).eval()
+    model = build_model(Model(network={"weights": "none"})).eval()
+    predictor = Predictor(model, "untrained", model.size, torch.device("cpu"))
     paths = photographs(None, folder / "images", WARM_PHOTOGRAPHS + given.photographs)
     shown = contextlib.nullcontext(clock.advance)
-    colorize_many(model, paths, folder / "colored", progress=lambda *_: shown)
+    colorize_many(predictor, paths, folder / "colored", progress=lambda *_: shown)
     return clock
 
 

@@ -1,7 +1,9 @@
 """What every test shares: a small project of its own, real photographs, no telemetry."""
 
+import functools
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -50,3 +52,14 @@ def project(tmp_path: Path) -> Project:
     made = Project(tmp_path)
     settings.save(made, settings.Settings())
     return made
+
+
+@pytest.fixture(scope="session")
+def one_onnx_registry() -> Iterator[None]:
+    """Let torch's exporter read its 500 operators once: most of its time here."""
+    from torch.onnx._internal.exporter import _registration
+
+    with pytest.MonkeyPatch.context() as patch:
+        kind = _registration.ONNXRegistry
+        patch.setattr(kind, "from_torchlib", staticmethod(functools.cache(kind.from_torchlib)))
+        yield

@@ -62,6 +62,12 @@ def test_each_kind_of_hint_changes_the_color(folder):
 
 
 def test_mistakes_are_told(folder):
+    with pytest.raises(SettingsError, match="unknown device 'gpu'"):
+        run("--device", "gpu")
+    with pytest.raises(ModelError, match="unknown refinement 'sharpen'"):
+        run("--refine", "sharpen")
+    with pytest.raises(SettingsError, match="unknown upsampling 'cubic'"):
+        run("--upsample", "cubic")
     with pytest.raises(DataError, match="color 'tael' is not known"):
         run("--palette", "tael")
     with pytest.raises(SettingsError, match="--palette and --reference"):
@@ -72,6 +78,13 @@ def test_mistakes_are_told(folder):
     save_model(build_model(Model(network={"width": 0.0625, "weights": "none"})), folder / "model")
     with pytest.raises(ModelError, match="efficientnet_lite0 takes no hints"):
         run("--hints", "hints.json")
+
+
+def test_each_option_changes_the_color(folder):
+    plain = colored(folder)
+    kinds = (["--refine", "guided"], ["--upsample", "joint_bilateral"])
+    assert all((colored(folder, *kind) != plain).any() for kind in kinds)
+    np.testing.assert_array_equal(colored(folder, "--device", "cpu", "--refine", "none"), plain)
 
 
 def test_points_outside_fail_by_name(folder):

@@ -1,27 +1,13 @@
-"""A model that is a function of L, hostile pictures written byte by byte, and ICC profiles."""
+"""Predictors with a plain model, hostile pictures written byte by byte, and ICC profiles."""
 
 import struct
 import zlib
 
 import numpy as np
 import pytest
-import torch
-from torch import Tensor
 
-
-class TintModel:
-    """Predicts ab as a smooth function of L and of the place, scaled by `strength`."""
-
-    def __init__(self, strength: float = 1.0) -> None:
-        self.strength = strength
-        self.shapes: list[tuple[int, ...]] = []
-
-    def predict_ab(self, lightness: Tensor) -> Tensor:
-        self.shapes.append(tuple(lightness.shape))
-        place = torch.linspace(-1, 1, lightness.shape[-1]).expand_as(lightness)
-        a = 20 * torch.sin(lightness / 30) + 10 * place
-        b = 15 - lightness / 5
-        return self.strength * torch.cat((a, b), dim=1)
+from chromaflow.colorize.predictor import Predictor
+from tests.support.models import TintModel, predictor_of
 
 
 @pytest.fixture
@@ -40,13 +26,13 @@ def icc_profile():
 
 
 @pytest.fixture
-def tint() -> TintModel:
-    return TintModel()
+def tint() -> Predictor:
+    return predictor_of(TintModel())
 
 
 @pytest.fixture
-def colorless() -> TintModel:
-    return TintModel(0.0)
+def colorless() -> Predictor:
+    return predictor_of(TintModel(0.0))
 
 
 def _png_chunk(kind: bytes, body: bytes) -> bytes:

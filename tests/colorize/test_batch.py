@@ -8,7 +8,7 @@ from PIL import Image
 from chromaflow.colorize import batch as folder_module
 from chromaflow.colorize.batch import Summary, colorize_many
 from chromaflow.colorize.write import StorageError
-from chromaflow.errors import ModelError, SettingsError, UserError
+from chromaflow.errors import ModelError, UserError
 
 
 @pytest.fixture
@@ -32,28 +32,28 @@ COLORED = ["a-color.png", "one/b-color.jpg", "one/d-color.png", "one/two/c-color
 
 def test_a_folder_is_mirrored_and_a_second_run_replaces_its_own_outputs(tmp_path, album, tint):
     for _ in range(2):
-        assert colorize_many(tint, [album], tmp_path / "out.v1", size=32) == Summary(done=4)
+        assert colorize_many(tint, [album], tmp_path / "out.v1") == Summary(done=4)
         assert _names(tmp_path / "out.v1") == COLORED
 
 
 def test_outputs_inside_the_source_are_not_colored_again(album, tint):
     for _ in range(2):
-        summary = colorize_many(tint, [album], album / "colored", size=32)
+        summary = colorize_many(tint, [album], album / "colored")
         assert summary == Summary(done=4)
         assert _names(album / "colored") == COLORED
     (album / "a.png").unlink()
-    assert colorize_many(tint, [album], album / "colored", size=32).done == 3
+    assert colorize_many(tint, [album], album / "colored").done == 3
     assert _names(album / "colored") == COLORED
 
 
 def test_outputs_beside_the_photographs_are_neither_colored_nor_replaced(album, tint):
-    assert colorize_many(tint, [album], album, size=32) == Summary(done=4)
+    assert colorize_many(tint, [album], album) == Summary(done=4)
     files = _names(album)
-    again = colorize_many(tint, [album], album, size=32)
+    again = colorize_many(tint, [album], album)
     assert again.done == 0
     assert len(again.failed) == 4
     assert all("exists already" in failure["reason"] for failure in again.failed)
-    assert colorize_many(tint, [album], album, size=32, overwrite=True) == Summary(done=4)
+    assert colorize_many(tint, [album], album, overwrite=True) == Summary(done=4)
     assert _names(album) == files
 
 
@@ -62,7 +62,7 @@ def test_it_goes_on_past_what_is_bad_and_names_it(tmp_path, album, tint):
     (album / "zero.png").touch()
     (tmp_path / "bare").mkdir()
     sources = [tmp_path / "missing.jpg", tmp_path / "bare", album]
-    summary = colorize_many(tint, sources, tmp_path / "out", size=32)
+    summary = colorize_many(tint, sources, tmp_path / "out")
     assert summary.done == 4
     reasons = {failure["file"]: failure["reason"] for failure in summary.failed}
     assert reasons.keys() == {
@@ -83,7 +83,7 @@ def test_an_unreadable_folder_is_named(tmp_path, album, tint, monkeypatch):
         return scandir(path)
 
     monkeypatch.setattr(os, "scandir", refuse)
-    summary = colorize_many(tint, [album], tmp_path / "out", size=32)
+    summary = colorize_many(tint, [album], tmp_path / "out")
     assert summary.done == 3
     (failure,) = summary.failed
     assert failure == {
@@ -94,7 +94,7 @@ def test_an_unreadable_folder_is_named(tmp_path, album, tint, monkeypatch):
 
 def test_two_photographs_never_share_an_output(tmp_path, album, tint):
     Image.open(album / "a.png").save(album / "a.gif")
-    summary = colorize_many(tint, [album, album / "a.png"], tmp_path / "out", size=32)
+    summary = colorize_many(tint, [album, album / "a.png"], tmp_path / "out")
     assert summary.done == 4
     assert summary.failed == [
         {
@@ -117,17 +117,15 @@ def test_a_full_disk_stops_it_and_counts_what_is_done(tmp_path, album, tint, mon
 
     monkeypatch.setattr(folder_module, "colorize_photo", fill)
     with pytest.raises(StorageError, match=r"full. 2 of 4 photographs were colored before"):
-        colorize_many(tint, [album], tmp_path / "out", size=32)
+        colorize_many(tint, [album], tmp_path / "out")
 
 
 def test_faults_that_hold_for_every_photograph_stop_it(tmp_path, album, tint):
     with pytest.raises(UserError, match="is a file"):
         colorize_many(tint, [album], album / "a.png")
-    with pytest.raises(SettingsError, match="size = 8"):
-        colorize_many(tint, [album], tmp_path / "out", size=8)
-    tint.strength = float("nan")
+    tint.model.strength = float("nan")
     with pytest.raises(ModelError):
-        colorize_many(tint, [album], tmp_path / "out", size=32)
+        colorize_many(tint, [album], tmp_path / "out")
 
 
 def test_progress_counts_every_photograph(tmp_path, album, tint):
@@ -139,12 +137,12 @@ def test_progress_counts_every_photograph(tmp_path, album, tint):
         yield seen.append
 
     (album / "zero.png").touch()
-    colorize_many(tint, [album], tmp_path / "out", size=32, progress=progress)
+    colorize_many(tint, [album], tmp_path / "out", progress=progress)
     assert seen == [("Coloring", 5), 1, 1, 1, 1, 1]
 
 
 def test_photographs_that_were_in_color_are_counted(tmp_path, tint):
     rgb = np.random.default_rng(13).integers(0, 256, (40, 50, 3), dtype=np.uint8)
     Image.fromarray(rgb).save(tmp_path / "a.png")
-    summary = colorize_many(tint, [tmp_path / "a.png"], tmp_path / "out", size=32)
+    summary = colorize_many(tint, [tmp_path / "a.png"], tmp_path / "out")
     assert summary == Summary(done=1, were_colored=1)

@@ -1,5 +1,4 @@
 import json
-from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -12,22 +11,24 @@ from skimage import data
 from skimage.color import rgb2gray, rgb2hsv, rgb2lab
 
 from chromaflow.color.codebooks.grid import BINS
-from chromaflow.colorize import colorize_many, colorize_photo
+from chromaflow.colorize.batch import colorize_many
 from chromaflow.colorize.hints import _area_sums, read_hints
-from chromaflow.colorize.image import colorize_array, predict_small
+from chromaflow.colorize.photo import colorize_photo
+from chromaflow.colorize.predictor import ColorOptions
 from chromaflow.errors import DataError, ModelError, SettingsError
 from chromaflow.models import build_model
 from chromaflow.models.networks.base import Hints
 from chromaflow.settings import Model
+from tests.support.models import predictor_of
 
 
 class PaintsHints:
     """Gives its hints back as the color of the picture, and grey elsewhere."""
 
-    network = SimpleNamespace(name="paints", guide=Hints)
+    name, guide = "paints", Hints
 
-    def predict_ab(self, lightness, guide=None):
-        self.guide = guide
+    def predict_ab(self, lightness, guide=None, *, refine=None):  # noqa: ARG002
+        self.given = guide
         return (
             torch.zeros_like(lightness).expand(-1, 2, -1, -1) if guide is None else guide[0][:, :2]
         )
@@ -35,12 +36,16 @@ class PaintsHints:
 
 @pytest.fixture
 def painter():
-    return PaintsHints()
+    return predictor_of(PaintsHints())
 
 
 @pytest.fixture(scope="module")
 def grey():
     return (rgb2gray(data.astronaut()) * 255).round().astype(np.uint8)[:300, :400]
+
+
+def predicted(predictor, grey, size, hints):
+    return predictor.predict_small(grey, ColorOptions(size=size, hints=hints))
 
 
 def ab_of(*rgb):
@@ -59,16 +64,16 @@ def point(x, y, color="#aa3311", **more):
 
 def test_points_become_disks_of_their_color(tmp_path, painter, grey):
     path = points(tmp_path, point(100, 60, radius=10), point(300, 200, [0, 90, 200], radius=0))
-    ab = predict_small(painter, grey, 300, read_hints(path))
+    ab = predicted(painter, grey, 300, read_hints(path))
     rows, columns = np.mgrid[:300, :400]
     disk = np.hypot(columns - 100, rows - 60) <= 10
-    mask = painter.guide.local[0, 2].numpy() > 0
+    mask = painter.model.given.local[0, 2].numpy() > 0
     np.testing.assert_array_equal(np.nonzero(mask & ~disk), [[200], [300]])
     assert mask[disk].all()
     expected = np.broadcast_to(ab_of(0xAA, 0x33, 0x11)[:, None], (2, disk.sum()))
     np.testing.assert_allclose(ab[:, disk], expected, atol=0.02)
     np.testing.assert_allclose(ab[:, 200, 300], ab_of(0, 90, 200), atol=0.02)
-    assert painter.guide.overall.abs().max() == 0
+    assert painter.model.given.overall.abs().max() == 0
 
 
 def shared(pixels, cells):
@@ -83,8 +88,8 @@ def test_hints_are_means_by_area_where_any_falls(tmp_path, painter, grey, size):
     photograph = np.ascontiguousarray(grey[:60, :80])
     wanted = [point(20, 15, radius=7), point(26, 18, "teal", radius=5), point(60, 50, radius=0)]
     colors = [ab_of(0xAA, 0x33, 0x11), ab_of(0, 128, 128), ab_of(0xAA, 0x33, 0x11)]
-    predict_small(painter, photograph, size, read_hints(points(tmp_path, *wanted)))
-    local = painter.guide.local[0].numpy()
+    predicted(painter, photograph, size, read_hints(points(tmp_path, *wanted)))
+    local = painter.model.given.local[0].numpy()
     height, width = local.shape[1:]
     drawn = np.zeros((3, 60, 80))
     rows, columns = np.mgrid[:60, :80]
@@ -110,7 +115,7 @@ def test_sums_over_areas_lose_nothing(pixels, cells, seed):
 
 def test_later_points_lie_over_earlier_ones(tmp_path, painter, grey):
     path = points(tmp_path, point(50, 50, "red", radius=20), point(50, 50, "blue", radius=5))
-    ab = predict_small(painter, grey, 300, read_hints(path))
+    ab = predicted(painter, grey, 300, read_hints(path))
     np.testing.assert_allclose(ab[:, 50, 50], ab_of(0, 0, 255), atol=0.02)
     np.testing.assert_allclose(ab[:, 50, 60], ab_of(255, 0, 0), atol=0.02)
 
@@ -118,7 +123,9 @@ def test_later_points_lie_over_earlier_ones(tmp_path, painter, grey):
 def test_color_follows_hints_through_the_whole_way(tmp_path, painter, grey):
     Image.fromarray(grey).save(tmp_path / "old.png")
     hints = read_hints(points(tmp_path, point(200, 150, "green", radius=40)))
-    result = colorize_photo(painter, tmp_path / "old.png", tmp_path / "out", size=64, hints=hints)
+    result = colorize_photo(
+        painter, tmp_path / "old.png", tmp_path / "out", options=ColorOptions(hints=hints)
+    )
     rgb = np.asarray(Image.open(result["target"]))
     lab = rgb2lab(rgb)
     # Where the photograph is very dark or very bright, sRGB has less of that green.
@@ -143,8 +150,8 @@ def strokes(grey, alpha):
 def test_strokes_thinner_than_a_pixel_do_not_vanish(tmp_path, painter, grey, alpha, deep):
     Image.fromarray(strokes(grey, alpha)).save(tmp_path / "strokes.png")
     photograph = grey.astype(np.uint16) * 257 if deep else grey
-    ab = predict_small(painter, photograph, 50, read_hints(tmp_path / "strokes.png"))
-    mask = painter.guide.local[0, 2].numpy() > 0
+    ab = predicted(painter, photograph, 50, read_hints(tmp_path / "strokes.png"))
+    mask = painter.model.given.local[0, 2].numpy() > 0
     assert mask[5, 4:49].all()
     assert mask.sum() == pytest.approx(47 + 8 * 11, abs=12)
     np.testing.assert_allclose(ab[:, 5, 10], ab_of(200, 40, 40), atol=0.5)
@@ -155,15 +162,15 @@ def test_half_transparent_strokes_count_for_less(tmp_path, painter, grey):
     layer = np.zeros((*grey.shape, 4), np.uint8)
     layer[:, ::2], layer[:, 1::2] = (255, 0, 0, 255), (0, 0, 255, 85)
     Image.fromarray(layer).save(tmp_path / "strokes.png")
-    ab = predict_small(painter, grey, 50, read_hints(tmp_path / "strokes.png"))
+    ab = predicted(painter, grey, 50, read_hints(tmp_path / "strokes.png"))
     expected = (3 * ab_of(255, 0, 0) + ab_of(0, 0, 255)) / 4
     np.testing.assert_allclose(ab.mean(axis=(1, 2)), expected, atol=0.5)
 
 
 def test_a_lossy_copy_of_the_photograph_is_no_stroke(tmp_path, painter, grey):
     Image.fromarray(strokes(grey, alpha=False)).save(tmp_path / "strokes.jpg", quality=90)
-    predict_small(painter, grey, 50, read_hints(tmp_path / "strokes.jpg"))
-    mask = painter.guide.local[0, 2].numpy() > 0
+    predicted(painter, grey, 50, read_hints(tmp_path / "strokes.jpg"))
+    mask = painter.model.given.local[0, 2].numpy() > 0
     assert not mask[26:].any()
     assert not mask[:, 55:].any()
     assert mask[5, 4:49].all()
@@ -172,20 +179,20 @@ def test_a_lossy_copy_of_the_photograph_is_no_stroke(tmp_path, painter, grey):
 def test_a_palette_is_a_histogram_of_equal_shares(tmp_path, painter, grey):
     (tmp_path / "palette.txt").write_text("#aa3311, teal\n#226\n")
     for palette in ("#aa3311,teal,#226", "#aa3311 teal; #222266", tmp_path / "palette.txt"):
-        predict_small(painter, grey, 64, read_hints(palette=palette))
-        overall = painter.guide.overall[0].numpy()
+        predicted(painter, grey, 64, read_hints(palette=palette))
+        overall = painter.model.given.overall[0].numpy()
         assert overall[313:].tolist() == [1, 0, 0]
         assert overall[:313].sum() == pytest.approx(1)
         for rgb in ((0xAA, 0x33, 0x11), (0, 128, 128), (0x22, 0x22, 0x66)):
             nearest = ((np.array(BINS) - ab_of(*rgb)) ** 2).sum(axis=1).argmin()
             assert overall[nearest] == pytest.approx(1 / 3)
-        assert painter.guide.local.abs().max() == 0
+        assert painter.model.given.local.abs().max() == 0
 
 
 def test_a_reference_tells_histogram_and_saturation(tmp_path, painter, grey):
     Image.fromarray(data.coffee()).save(tmp_path / "coffee.jpg", quality=95)
-    predict_small(painter, grey, 64, read_hints(reference=tmp_path / "coffee.jpg"))
-    overall = painter.guide.overall[0].numpy()
+    predicted(painter, grey, 64, read_hints(reference=tmp_path / "coffee.jpg"))
+    overall = painter.model.given.overall[0].numpy()
     assert (overall[313], overall[315]) == (1, 1)
     assert overall[:313].sum() == pytest.approx(1)
     mean = overall[:313] @ np.array(BINS)
@@ -231,13 +238,13 @@ def test_a_file_of_the_wrong_format_is_told(tmp_path, content, message):
 def test_a_point_outside_is_named_with_the_size(tmp_path, painter, grey, x, y):
     hints = read_hints(points(tmp_path, point(0, 0), point(x, y)))
     with pytest.raises(DataError, match=r"point 2 at x = .* which is 400 × 300 pixels"):
-        predict_small(painter, grey, 64, hints)
+        predicted(painter, grey, 64, hints)
 
 
 def test_points_at_the_edges_are_inside(tmp_path, painter, grey):
     hints = read_hints(points(tmp_path, point(0, 0, radius=100_000), point(399, 299, "blue")))
-    predict_small(painter, grey, 64, hints)
-    assert painter.guide.local[0, 2].min() == 1
+    predicted(painter, grey, 64, hints)
+    assert painter.model.given.local[0, 2].min() == 1
 
 
 def test_files_that_cannot_be_hints_are_told(tmp_path, painter, grey):
@@ -251,7 +258,7 @@ def test_files_that_cannot_be_hints_are_told(tmp_path, painter, grey):
     for name, (pixels, message) in cases.items():
         Image.fromarray(pixels).save(tmp_path / name)
         with pytest.raises(DataError, match=rf"{name} {message}"):
-            predict_small(painter, grey, 64, read_hints(tmp_path / name))
+            predicted(painter, grey, 64, read_hints(tmp_path / name))
     (tmp_path / "text.png").write_text("red")
     with pytest.raises(DataError, match="is not a picture"):
         read_hints(tmp_path / "text.png")
@@ -279,11 +286,19 @@ def test_global_hints_that_cannot_be_are_told(tmp_path):
 
 def test_a_model_that_takes_no_hints_is_told_before_anything_is_read(tmp_path):
     model = build_model(Model(network={"width": 0.0625, "weights": "none"})).eval()
+    predictor = predictor_of(model)
     hints = read_hints(saturation=0.5)
     with pytest.raises(ModelError, match="efficientnet_lite0 takes no hints"):
-        colorize_photo(model, tmp_path / "missing.png", tmp_path / "out", hints=hints)
+        colorize_photo(
+            predictor, tmp_path / "missing.png", tmp_path / "out", options=ColorOptions(hints=hints)
+        )
     with pytest.raises(ModelError, match="takes no hints"):
-        colorize_many(model, [tmp_path / "missing.png"], tmp_path / "out", hints=hints)
+        colorize_many(
+            predictor,
+            [tmp_path / "missing.png"],
+            tmp_path / "out",
+            options=ColorOptions(hints=hints),
+        )
 
 
 def test_points_are_for_one_photograph_but_a_saturation_goes_for_many(tmp_path, painter, grey):
@@ -292,10 +307,14 @@ def test_points_are_for_one_photograph_but_a_saturation_goes_for_many(tmp_path, 
     local, overall = read_hints(points(tmp_path, point(5, 5))), read_hints(saturation=0.5)
     for sources in ([tmp_path / "a.png", tmp_path / "b.png"], [tmp_path]):
         with pytest.raises(SettingsError, match=r"hints\.json tells of one photograph"):
-            colorize_many(painter, sources, tmp_path / "out", hints=local)
-        done = colorize_many(painter, sources, tmp_path / "out", hints=overall, size=64)
+            colorize_many(painter, sources, tmp_path / "out", options=ColorOptions(hints=local))
+        done = colorize_many(
+            painter, sources, tmp_path / "out", options=ColorOptions(hints=overall)
+        )
         assert (done.done, done.failed) == (2, [])
-    done = colorize_many(painter, [tmp_path / "a.png"], tmp_path / "out", hints=local, size=64)
+    done = colorize_many(
+        painter, [tmp_path / "a.png"], tmp_path / "out", options=ColorOptions(hints=local)
+    )
     assert (done.done, done.failed) == (1, [])
 
 
@@ -304,10 +323,10 @@ def test_the_published_network_follows_the_way(tmp_path, grey):
     settings = Model(
         network={"name": "zhang2017", "width": 0.125, "depth": 0.5}, codebook="regression"
     )
-    model = build_model(settings).eval()
+    predictor = predictor_of(build_model(settings).eval(), size=45)
     small = cv2.resize(grey, (80, 60))
     hints = read_hints(points(tmp_path, point(40, 30)), saturation=0.9)
-    plain, guided = (predict_small(model, small, 45, given) for given in (None, hints))
+    plain, guided = (predicted(predictor, small, 45, given) for given in (None, hints))
     assert plain.shape == guided.shape == (2, 45, 60)
     assert np.abs(plain - guided).max() > 1e-4
-    assert colorize_array(model, small, size=45).shape == (60, 80, 3)
+    assert predictor.color(small).shape == (60, 80, 3)

@@ -8,7 +8,6 @@ from PIL import Image
 from skimage import data
 from skimage.color import rgb2gray, rgb2lab
 
-from chromaflow.colorize.image import colorize_array
 from chromaflow.colorize.photo import colorize_photo
 from chromaflow.colorize.write import StorageError
 from chromaflow.errors import DataError, ModelError, UserError
@@ -26,7 +25,7 @@ def _alpha():
 def test_a_photograph_keeps_size_lightness_and_format(tmp_path, tint, suffix):
     source = tmp_path / f"old{suffix}"
     Image.fromarray(_grey()).save(source)
-    result = colorize_photo(tint, source, tmp_path / "out", size=64)
+    result = colorize_photo(tint, source, tmp_path / "out")
     assert result == {
         "source": str(source),
         "target": str(tmp_path / "out" / f"old-color{suffix}"),
@@ -37,7 +36,7 @@ def test_a_photograph_keeps_size_lightness_and_format(tmp_path, tint, suffix):
         "notes": [],
     }
     rgb = np.asarray(Image.open(result["target"]))
-    np.testing.assert_array_equal(rgb, colorize_array(tint, _grey(), size=64))
+    np.testing.assert_array_equal(rgb, tint.color(_grey()))
     lightness = rgb2lab(rgb)[..., 0] - rgb2lab(np.dstack([_grey()] * 3))[..., 0]
     assert np.abs(lightness).max() < 0.3
 
@@ -46,7 +45,7 @@ def test_a_photograph_keeps_size_lightness_and_format(tmp_path, tint, suffix):
 def test_lossy_formats_are_written_with_high_quality(tmp_path, tint, suffix):
     source = tmp_path / f"old.{suffix}"
     Image.fromarray(_grey()).save(source, quality=95)
-    target = colorize_photo(tint, source, tmp_path / "out", size=64)["target"]
+    target = colorize_photo(tint, source, tmp_path / "out")["target"]
     with Image.open(target) as image:
         assert image.size == (260, 200)
         if suffix != "webp":
@@ -61,10 +60,10 @@ def test_lossy_formats_are_written_with_high_quality(tmp_path, tint, suffix):
 def test_what_cannot_hold_color_or_is_rare_becomes_png(tmp_path, tint, suffix):
     source = tmp_path / f"old.{suffix}"
     Image.fromarray(_grey()).save(source, "PNG" if suffix == "picture" else None)
-    target = colorize_photo(tint, source, tmp_path / "out", size=64)["target"]
+    target = colorize_photo(tint, source, tmp_path / "out")["target"]
     assert target == str(tmp_path / "out" / "old-color.png")
     rgb = np.asarray(Image.open(target)).astype(int)
-    np.testing.assert_allclose(rgb, colorize_array(tint, _grey(), size=64), atol=1)
+    np.testing.assert_allclose(rgb, tint.color(_grey()), atol=1)
 
 
 @pytest.mark.parametrize("suffix", ["png", "tiff"])
@@ -78,7 +77,7 @@ def test_16_bits_come_back_with_alpha_and_dots_per_inch(
     dots = png_chunk(b"pHYs", struct.pack(">IIB", 11811, 5906, 1))
     (tmp_path / "deep.png").write_bytes(png16(np.dstack(levels), dots))
     target = tmp_path / f"new.{suffix}"
-    result = colorize_photo(colorless, tmp_path / "deep.png", target, size=64)
+    result = colorize_photo(colorless, tmp_path / "deep.png", target)
     assert (result["bits"], result["notes"]) == (16, [])
     pixels = cv2.imread(str(target), cv2.IMREAD_UNCHANGED)
     assert pixels.dtype == np.uint16
@@ -94,22 +93,22 @@ def test_16_bits_come_back_with_alpha_and_dots_per_inch(
 def test_16_bits_are_really_16(tmp_path, tint, png16):
     ramp = np.arange(60_000, dtype=np.uint16).reshape(200, 300)
     (tmp_path / "ramp.png").write_bytes(png16(ramp[..., None]))
-    target = colorize_photo(tint, tmp_path / "ramp.png", tmp_path / "out", size=64)["target"]
+    target = colorize_photo(tint, tmp_path / "ramp.png", tmp_path / "out")["target"]
     pixels = cv2.imread(target, cv2.IMREAD_UNCHANGED)
-    np.testing.assert_array_equal(pixels[..., ::-1], colorize_array(tint, ramp, size=64))
+    np.testing.assert_array_equal(pixels[..., ::-1], tint.color(ramp))
     assert len(np.unique(pixels[..., 1])) > 10_000
 
 
 def test_16_bits_become_8_in_jpeg_with_a_note(tmp_path, tint, png16):
     deep = np.full((40, 50, 4), 30_000, np.uint16)
     (tmp_path / "deep.png").write_bytes(png16(deep))
-    result = colorize_photo(tint, tmp_path / "deep.png", tmp_path / "new.jpg", size=64)
+    result = colorize_photo(tint, tmp_path / "deep.png", tmp_path / "new.jpg")
     assert result["bits"] == 8
     assert result["notes"] == [
         "written with 8 bits: JPEG holds no more",
         "its alpha was left out: JPEG holds none",
     ]
-    result = colorize_photo(tint, tmp_path / "deep.png", tmp_path / "new.webp", size=64)
+    result = colorize_photo(tint, tmp_path / "deep.png", tmp_path / "new.webp")
     assert result["notes"] == ["written with 8 bits: WEBP holds no more"]
     alpha = np.asarray(Image.open(tmp_path / "new.webp"))[..., 3]
     assert (alpha == round(30_000 / 257)).all()
@@ -119,11 +118,11 @@ def test_16_bits_become_8_in_jpeg_with_a_note(tmp_path, tint, png16):
 def test_alpha_is_kept_unchanged(tmp_path, tint, suffix):
     picture = Image.merge("LA", (Image.fromarray(_grey()), Image.fromarray(_alpha())))
     picture.save(tmp_path / "old.png")
-    colorize_photo(tint, tmp_path / "old.png", tmp_path / f"new.{suffix}", size=64)
+    colorize_photo(tint, tmp_path / "old.png", tmp_path / f"new.{suffix}")
     pixels = np.asarray(Image.open(tmp_path / f"new.{suffix}"))
     np.testing.assert_array_equal(pixels[..., 3], _alpha())
     if suffix != "webp":
-        np.testing.assert_array_equal(pixels[..., :3], colorize_array(tint, _grey(), size=64))
+        np.testing.assert_array_equal(pixels[..., :3], tint.color(_grey()))
 
 
 def test_dots_and_texts_stay_but_neither_rotation_nor_the_grey_thumbnail(tmp_path, tint):
@@ -136,7 +135,7 @@ def test_dots_and_texts_stay_but_neither_rotation_nor_the_grey_thumbnail(tmp_pat
     Image.fromarray(_grey()).save(tmp_path / "old.jpg", exif=exif, dpi=(600, 300))
     for suffix in ("jpg", "png", "tif", "webp"):
         target = tmp_path / f"new.{suffix}"
-        colorize_photo(tint, tmp_path / "old.jpg", target, size=64)
+        colorize_photo(tint, tmp_path / "old.jpg", target)
         with Image.open(target) as image:
             assert image.size == (200, 260)
             found = image.getexif()
@@ -154,7 +153,7 @@ def test_dots_and_texts_stay_but_neither_rotation_nor_the_grey_thumbnail(tmp_pat
 
 def test_a_picture_in_color_is_colored_anew_and_says_so(tmp_path, tint):
     Image.fromarray(data.coffee()[::2, ::2]).save(tmp_path / "coffee.png")
-    result = colorize_photo(tint, tmp_path / "coffee.png", tmp_path / "out", size=64)
+    result = colorize_photo(tint, tmp_path / "coffee.png", tmp_path / "out")
     assert result["was_colored"]
     assert result["notes"] == ["it was in color, and was colored anew from its lightness"]
     before = rgb2lab(data.coffee()[::2, ::2])
@@ -166,7 +165,7 @@ def test_a_picture_in_color_is_colored_anew_and_says_so(tmp_path, tint):
 @pytest.mark.parametrize("shape", [(1, 1), (1, 5000), (5000, 1), (2, 3)])
 def test_the_smallest_and_the_longest_pictures(tmp_path, tint, shape):
     Image.fromarray(np.full(shape, 99, np.uint8)).save(tmp_path / "a.png")
-    target = colorize_photo(tint, tmp_path / "a.png", tmp_path / "out", size=64)["target"]
+    target = colorize_photo(tint, tmp_path / "a.png", tmp_path / "out")["target"]
     assert np.asarray(Image.open(target)).shape == (*shape, 3)
 
 
@@ -176,22 +175,22 @@ def test_nothing_that_may_be_anothers_is_overwritten(tmp_path, tint):
     before = source.read_bytes()
     for target in (source, tmp_path / "x" / ".." / "old.png"):
         with pytest.raises(UserError, match=r"old.png is never overwritten"):
-            colorize_photo(tint, source, target, size=64, overwrite=True)
+            colorize_photo(tint, source, target, overwrite=True)
     (tmp_path / "link.png").symlink_to(source)
     with pytest.raises(UserError, match="never overwritten"):
-        colorize_photo(tint, source, tmp_path / "link.png", size=64, overwrite=True)
+        colorize_photo(tint, source, tmp_path / "link.png", overwrite=True)
     assert source.read_bytes() == before
     other.write_bytes(b"mine")
     with pytest.raises(UserError, match=r"other.png exists already"):
-        colorize_photo(tint, source, other, size=64)
+        colorize_photo(tint, source, other)
     assert other.read_bytes() == b"mine"
-    colorize_photo(tint, source, other, size=64, overwrite=True)
+    colorize_photo(tint, source, other, overwrite=True)
     assert other.read_bytes() != b"mine"
-    colorize_photo(tint, source, tmp_path, size=64)
+    colorize_photo(tint, source, tmp_path)
     with pytest.raises(UserError, match=r"old-color.png exists already"):
-        colorize_photo(tint, source, tmp_path, size=64)
+        colorize_photo(tint, source, tmp_path)
     for _ in range(2):
-        colorize_photo(tint, source, tmp_path / "out", size=64)
+        colorize_photo(tint, source, tmp_path / "out")
 
 
 def test_an_unknown_format_of_the_target_is_refused(tmp_path, tint):
@@ -203,7 +202,7 @@ def test_an_unknown_format_of_the_target_is_refused(tmp_path, tint):
 def test_what_a_format_cannot_hold_is_refused_by_name(tmp_path, tint):
     Image.fromarray(np.zeros((1, 20_000), np.uint8)).save(tmp_path / "long.png")
     with pytest.raises(DataError, match=r"b.webp cannot be written as WEBP"):
-        colorize_photo(tint, tmp_path / "long.png", tmp_path / "b.webp", size=64)
+        colorize_photo(tint, tmp_path / "long.png", tmp_path / "b.webp")
     assert [path.name for path in tmp_path.iterdir()] == ["long.png"]
 
 
@@ -217,7 +216,7 @@ def test_a_full_disk_stops_by_name_and_leaves_nothing_half_written(tmp_path, tin
     resource.setrlimit(resource.RLIMIT_FSIZE, (5000, hard))
     try:
         with pytest.raises(StorageError, match=rf"a.{suffix} cannot be written: File too large"):
-            colorize_photo(tint, tmp_path / "a.png", target, size=64)
+            colorize_photo(tint, tmp_path / "a.png", target)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert list((tmp_path / "out").iterdir()) == []
@@ -225,7 +224,7 @@ def test_a_full_disk_stops_by_name_and_leaves_nothing_half_written(tmp_path, tin
 
 def test_a_model_that_predicts_no_numbers_writes_nothing(tmp_path, tint):
     Image.fromarray(_grey()).save(tmp_path / "a.png")
-    tint.strength = float("inf")
+    tint.model.strength = float("inf")
     with pytest.raises(ModelError):
         colorize_photo(tint, tmp_path / "a.png", tmp_path / "out")
     assert not list(tmp_path.rglob("*color*"))

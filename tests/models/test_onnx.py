@@ -3,13 +3,11 @@
 import copy
 import functools
 import warnings
-from collections.abc import Iterator
 
 import onnxruntime
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.onnx._internal.exporter import _registration
 
 from chromaflow.color.codebooks.registry import build_codebook
 from chromaflow.models import NETWORKS, Colorizer, build_network, network_sizes
@@ -50,15 +48,6 @@ class Prediction(nn.Module):
 
     def forward(self, lightness: Tensor) -> Tensor:
         return self.model.predict_ab(lightness)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_registry() -> Iterator[None]:
-    # The exporter reads its 500 operators anew for each export, which is most of its time here.
-    with pytest.MonkeyPatch.context() as patch:
-        kind = _registration.ONNXRegistry
-        patch.setattr(kind, "from_torchlib", staticmethod(functools.cache(kind.from_torchlib)))
-        yield
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -107,7 +96,7 @@ def test_compiles_as_one_graph(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_exported_it_gives_the_same_color(name: str) -> None:
+def test_exported_it_gives_the_same_color(name: str, one_onnx_registry: None) -> None:
     if name in NO_ONNX:
         pytest.skip(NO_ONNX[name])
     model = small(name)

@@ -92,8 +92,8 @@ def sound_packets(path: Path) -> list[bytes]:
         return [bytes(packet) for packet in container.demux(audio=0) if packet.size]
 
 
-def colored(model, clip, out, **options):
+def colored(predictor, clip, out):
     """Color a clip into a folder that must hold nothing else; what is told, and what it holds."""
-    result = colorize_video(model, clip, out, size=64, **options)
+    result = colorize_video(predictor, clip, out)
     assert [path.name for path in out.iterdir()] == [Path(result["target"]).name]
     return result, *read_clip(Path(result["target"]))

@@ -14,7 +14,6 @@ from chromaflow.cli.options import JsonOption, PresetOption, SetOption, load, pr
 _HINTS = "Hints, for a model that follows them"
 
 
-# Both are for before the checkout becomes the current folder.
 def _absolute(path: Path | None) -> Path | None:
     return path.expanduser().resolve() if path else None
 
@@ -36,6 +35,12 @@ def _model_folder(
 
         folder = champion_folder(project, values)
     return folder, values
+
+
+DeviceOption = Annotated[
+    str,
+    typer.Option(metavar="NAME", help="auto, cpu or cuda; auto takes CUDA where there is one."),
+]
 
 
 def colorize(
@@ -68,6 +73,7 @@ def colorize(
             "guided or joint_bilateral.",
         ),
     ] = "bilinear",
+    device: DeviceOption = "auto",
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace pictures beside the photographs, too.")
     ] = False,
@@ -117,9 +123,8 @@ def colorize(
     key_folder = _absolute(key_model)
     colors = _text_or_file(palette)
     folder, values = _model_folder(folder, preset, set_)
-    from chromaflow.colorize import colorize_many
-    from chromaflow.models.model_folder import load_model
-    from chromaflow.refine import check_name
+    from chromaflow.colorize.batch import colorize_many
+    from chromaflow.colorize.predictor import ColorOptions, Predictor
 
     limit = values.source.max_pixels
     told = None
@@ -129,18 +134,15 @@ def colorize(
         told = read_hints(
             hints, palette=colors, reference=reference, saturation=saturation, max_pixels=limit
         )
-    colorizer = load_model(folder)
-    if refine:
-        colorizer.refine = check_name(refine)
+    options = ColorOptions(refine=refine or None, upsample=upsample, hints=told)
     summary = colorize_many(
-        colorizer,
+        Predictor.load(folder, device),
         sources,
         target,
+        options=options,
         max_pixels=limit,
         overwrite=overwrite,
-        hints=told,
-        upsampling=upsample,
-        key_model=load_model(key_folder) if key_folder else None,
+        key_predictor=Predictor.load(key_folder, device) if key_folder else None,
     )
     line = f"{summary.done} colored, {len(summary.failed)} failed: {target}"
     if summary.were_colored:
@@ -159,22 +161,26 @@ def export(
     model: Annotated[
         Path | None, typer.Option("--model", help="A model folder instead of the champion.")
     ] = None,
-    side: Annotated[int, typer.Option(help="Of the square image that it takes, pixels.")] = 256,
+    side: Annotated[
+        int,
+        typer.Option(
+            min=0, help="Of the square image that it takes, pixels; 0: it takes any picture."
+        ),
+    ] = 0,
     preset: PresetOption = "",
     set_: SetOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Write the champion as ONNX: lightness (1, 1, side, side) in 0..100 to ab.
+    """Write the champion as ONNX: lightness (1, 1, H, W) in 0..100 to ab (1, 2, H, W).
 
     ONNX Runtime must give the same colors within 0.01 CIE units.
     """
     place = target.expanduser().resolve()
     folder, _ = _model_folder(_absolute(model), preset, set_)
-    from chromaflow.models.model_folder import load_model
+    from chromaflow.models.model_folder import load_model, model_digest
     from chromaflow.models.onnx import export_onnx
 
-    colorizer = load_model(folder)
-    colorizer.refine = "none"
-    difference = export_onnx(colorizer, place, side)
+    digest = model_digest(folder, exact=False)
+    difference = export_onnx(load_model(folder), place, digest=digest, side=side)
     result = {"target": str(place), "difference": difference}
     print_result(result, json, f"{place}: at most {difference:.1g} CIE units from torch's colors")

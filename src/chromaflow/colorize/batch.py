@@ -5,20 +5,16 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from chromaflow import console
-from chromaflow.colorize.image import SIZE, PredictsColor
 from chromaflow.colorize.photo import colorize_photo, is_folder_of_outputs, output_in
-from chromaflow.colorize.upsampling import find_upsampling
+from chromaflow.colorize.predictor import DEFAULTS, ColorOptions, Predictor
 from chromaflow.colorize.video import SUFFIXES as VIDEO_SUFFIXES
 from chromaflow.colorize.video import colorize_video, video_output_in
 from chromaflow.colorize.write import FORMAT_OF_SUFFIX, StorageError
 from chromaflow.errors import ModelError, SettingsError, UserError
 from chromaflow.settings.sources import MAX_PIXELS
-
-if TYPE_CHECKING:
-    from chromaflow.colorize.hints import UserHints
 
 # The last ones are not read, but their owner is told so by name rather than left without a picture.
 _PICTURE_SUFFIXES = frozenset(FORMAT_OF_SUFFIX) | VIDEO_SUFFIXES | {
@@ -99,32 +95,28 @@ def _plan(sources: Sequence[Path], target: Path, summary: Summary) -> dict[Path,
 
 
 def colorize_many(
-    model: PredictsColor,
+    predictor: Predictor,
     sources: Sequence[Path],
     target: Path,
     *,
-    size: int = SIZE,
+    options: ColorOptions = DEFAULTS,
     max_pixels: int = MAX_PIXELS,
     overwrite: bool = False,
-    hints: "UserHints | None" = None,
-    key_model: PredictsColor | None = None,
-    upsampling: str = "bilinear",
+    key_predictor: Predictor | None = None,
     progress: Progress = console.progress,
 ) -> Summary:
     """Color photographs, videos and folders of them, one by one, going on past those that fail.
 
     Args:
-        model: The model, on any device.
+        predictor: Colors them.
         sources: Files, and folders with all that is below them; hidden files are left out.
         target: The folder of the outputs, `<stem>-color.<suffix>`, laid out as below each source
             folder. It may lie inside a source folder: it is not colored again.
-        size: The shorter side that the model sees, pixels; at least 32.
+        options: How they are colored; points or strokes fit one photograph only.
         max_pixels: A larger picture is refused before it is decoded.
         overwrite: Replace outputs that lie in the photographs' own folder, too. In any other folder
             outputs are always replaced.
-        hints: What a user tells of the colors; points or strokes fit one photograph only.
-        key_model: Colors the key frames of videos instead.
-        upsampling: How the color of photographs comes to full size, one of `UPSAMPLINGS`.
+        key_predictor: Colors the key frames of videos instead.
         progress: Shows how far it is.
 
     Returns:
@@ -133,35 +125,31 @@ def colorize_many(
     Raises:
         UserError: The target is a file.
         StorageError: The disk is full, or the target cannot be written. No file is half-written.
-        SettingsError: `size` is under 32, an unknown upsampling, or points or strokes are given for
-            several photographs.
+        SettingsError: Points or strokes are given for several photographs.
         ModelError: The model takes no hints, or predicts values that are not numbers.
     """
     if target.exists() and not target.is_dir():
         raise UserError(f"{target} is a file; many photographs need a folder.", "give a folder")
-    if hints is not None:
-        hints.check_model(key_model or model)
-        hints.check_sources(sources)
-    find_upsampling(upsampling)
+    (key_predictor or predictor).check(options)
+    if options.hints is not None:
+        options.hints.check_sources(sources)
     summary = Summary()
     plan = _plan(sources, target, summary)
     with progress("Coloring", len(plan)) as advance:
         for output, photograph in plan.items():
             try:
-                options: dict[str, Any] = {
-                    "size": size,
+                how: dict[str, Any] = {
+                    "options": options,
                     "max_pixels": max_pixels,
                     "overwrite": overwrite or is_folder_of_outputs(output.parent, photograph),
-                    "hints": hints,
                 }
                 if _is_video(photograph):
-                    options |= {"key_model": key_model, "progress": progress}
-                    result = colorize_video(model, photograph, output, **options)
+                    how |= {"key_predictor": key_predictor, "progress": progress}
+                    result = colorize_video(predictor, photograph, output, **how)
                     notes = [{"file": str(photograph), "note": note} for note in result["notes"]]
                     summary.notes += notes
                 else:
-                    options |= {"upsampling": upsampling}
-                    result = colorize_photo(model, photograph, output, **options)
+                    result = colorize_photo(predictor, photograph, output, **how)
             except StorageError as error:
                 done = f"{summary.done} of {len(plan)} photographs were colored before."
                 raise StorageError(f"{error.problem} {done}", error.mend) from None

@@ -19,7 +19,7 @@ from torch import Tensor
 from chromaflow.color.lab import rgb_to_lab
 from chromaflow.colorize.join import Floats, Levels
 from chromaflow.colorize.read import read_color
-from chromaflow.errors import DataError, ModelError, SettingsError
+from chromaflow.errors import DataError, SettingsError
 from chromaflow.models.global_hints import (
     HISTOGRAM,
     SATURATION,
@@ -234,19 +234,6 @@ class UserHints:
 
     overall: Tensor
     local: Points | Strokes | None = None
-
-    def check_model(self, model: object) -> None:
-        """Refuse a model that follows no hints.
-
-        Raises:
-            ModelError: Its network does not.
-        """
-        network = getattr(model, "network", None)
-        if network is not None and network.guide is not Hints:
-            raise ModelError(
-                f"the network {network.name} takes no hints.",
-                "give a model of a network that does, such as zhang2017",
-            )
 
     def check_sources(self, sources: Sequence[Path]) -> None:
         """Refuse several photographs where points or strokes tell of one.

@@ -2,16 +2,13 @@
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from chromaflow.colorize.image import SIZE, PredictsColor, colored_strips
+from chromaflow.colorize.predictor import DEFAULTS, ColorOptions, Predictor
 from chromaflow.colorize.read import read_photo
 from chromaflow.colorize.write import FORMAT_OF_SUFFIX, depth_for, write_photo
 from chromaflow.errors import UserError
 from chromaflow.settings.sources import MAX_PIXELS
-
-if TYPE_CHECKING:
-    from chromaflow.colorize.hints import UserHints
 
 
 def output_in(folder: Path, source: Path) -> Path:
@@ -64,32 +61,28 @@ def choose_output(
 
 
 def colorize_photo(
-    model: PredictsColor,
+    predictor: Predictor,
     source: Path,
     target: Path,
     *,
-    size: int = SIZE,
+    options: ColorOptions = DEFAULTS,
     max_pixels: int = MAX_PIXELS,
     overwrite: bool = False,
-    hints: "UserHints | None" = None,
-    upsampling: str = "bilinear",
 ) -> dict[str, Any]:
     """Color a photograph at its full size, with its own L.
 
     A photograph that is already in color is colored anew from its L, and the result says so.
 
     Args:
-        model: The model, on any device.
+        predictor: Colors it.
         source: JPEG, PNG, TIFF, WebP, GIF, BMP or PNM; EXIF rotation and ICC profiles are applied.
         target: A file whose suffix chooses the format, or a folder, which gets
             `<stem>-color.<suffix>`. JPEG is written with quality 95 and full chroma. PNG, TIFF and
             WebP keep alpha; PNG and TIFF keep 16 bits.
-        size: The shorter side that the model sees, pixels; at least 32.
+        options: How it is colored.
         max_pixels: A larger picture is refused before it is decoded.
         overwrite: Replace a file that exists. In a folder other than the photograph's own, `-color`
             pictures of an earlier run are replaced in any case. The photograph itself never is.
-        hints: What a user tells of the colors.
-        upsampling: How the color comes to full size, one of `UPSAMPLINGS`.
 
     Returns:
         `source`, `target`, `width`, `height`, `bits` (8 or 16), `was_colored` and `notes`, a list
@@ -100,18 +93,13 @@ def colorize_photo(
             fit it; by name.
         StorageError: The disk is full, or the folder cannot be written.
         ModelError: The model takes no hints, or predicts values that are not numbers.
-        UserError: The target is the photograph itself, exists, or has an unknown suffix; `size` is
-            under 32; or an unknown upsampling.
+        UserError: The target is the photograph itself, exists, or has an unknown suffix.
     """
-    if hints is not None:
-        hints.check_model(model)
+    predictor.check(options)
     output = choose_output(source, target, overwrite, output_in, FORMAT_OF_SUFFIX)
     photo = read_photo(source, max_pixels)
     dtype = depth_for(output, photo)
-    strips = colored_strips(
-        model, photo.grey, size=size, dtype=dtype, hints=hints, upsampling=upsampling
-    )
-    write_photo(output, photo, strips)
+    write_photo(output, photo, predictor.strips(photo.grey, dtype, options))
     if photo.was_colored:
         photo.notes.append("it was in color, and was colored anew from its lightness")
     height, width = photo.grey.shape

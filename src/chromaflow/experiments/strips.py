@@ -11,14 +11,15 @@ from PIL import Image
 from torch import Tensor
 
 from chromaflow.color.lab import join, lab_to_rgb
-from chromaflow.colorize.image import SIZE, shrunk
 from chromaflow.colorize.join import lightness_of_levels
+from chromaflow.colorize.predictor import shrunk
 from chromaflow.colorize.read import read_photo
 from chromaflow.data.store.read import read_split
 from chromaflow.evaluation.baselines import BASELINES
 from chromaflow.evaluation.measure import Predictor, squeeze
 from chromaflow.evaluation.strips import choose
 from chromaflow.experiments.comparison import Row
+from chromaflow.models.colorizer import SIZE
 from chromaflow.models.model_folder import load_model
 from chromaflow.project.paths import Project
 from chromaflow.settings.sources import MAX_PIXELS

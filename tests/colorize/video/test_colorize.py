@@ -10,9 +10,12 @@ from skimage import color
 
 from chromaflow.colorize.batch import colorize_many
 from chromaflow.colorize.hints import UserHints
+from chromaflow.colorize.predictor import ColorOptions
 from chromaflow.colorize.video import colorize_video
 from chromaflow.errors import DataError, ModelError, SettingsError, UserError
+from chromaflow.models.networks.base import Hints
 from tests.support.clips import TIME_BASE, colored, pan, read_clip, sound_packets, write_clip
+from tests.support.models import TintModel, predictor_of
 
 UNEVEN = [0, 512, 1500, 1600, 5000, 5512, 6000, 7000, 7700, 8100, 8900, 9999]
 
@@ -119,14 +122,14 @@ def test_a_video_is_turned_upright(tint, clip, tmp_path, out):
     assert (result["width"], result["height"]) == (64, 96)
     upright = np.rot90(read_clip(clip)[0], -1, axes=(1, 2))
     assert np.abs(lightness(frames) - lightness(upright)).mean() < 1.5
-    assert tint.shapes[-1][2:] == (96, 64)
+    assert tint.model.shapes[-1][2:] == (96, 64)
 
 
 def test_a_video_in_color_is_colored_anew_from_its_lightness(tint, tmp_path, out):
     clip = write_clip(tmp_path / "clip.mp4", pan(colored=True))
     result, frames, _ = colored(tint, clip, out)
     assert result["was_colored"]
-    summary = colorize_many(tint, [clip], out, size=64)
+    summary = colorize_many(tint, [clip], out)
     assert (summary.done, summary.were_colored, summary.notes) == (1, 1, [])
     assert np.abs(lightness(frames) - lightness(read_clip(clip)[0])).mean() < 2.5
 
@@ -185,7 +188,7 @@ def test_what_is_no_video_is_refused_by_name(tint, clip, tmp_path, out):
         (tmp_path, "not a file"),
     ):
         with pytest.raises(DataError, match=reason) as caught:
-            colorize_video(tint, path, out, size=64)
+            colorize_video(tint, path, out)
         assert str(path) in str(caught.value)
     assert not out.exists()
 
@@ -199,14 +202,14 @@ def test_a_video_without_frames_or_pictures_is_refused(tint, tmp_path, out):
         container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
     with pytest.raises(DataError, match="holds no video"):
-        colorize_video(tint, sound, out, size=64)
+        colorize_video(tint, sound, out)
     bare = tmp_path / "bare.mkv"
     with av.open(str(bare), "w") as container:
         stream = container.add_stream("ffv1", rate=25)
         stream.width, stream.height, stream.pix_fmt = 96, 64, "yuv420p"
         container.start_encoding()
     with pytest.raises(DataError, match=r"bare\.mkv is not a video that is read, or"):
-        colorize_video(tint, bare, out, size=64)
+        colorize_video(tint, bare, out)
 
 
 def test_a_video_of_which_nothing_can_be_decoded_is_refused(tint, tmp_path, out):
@@ -215,7 +218,7 @@ def test_a_video_of_which_nothing_can_be_decoded_is_refused(tint, tmp_path, out)
     data = clip.read_bytes()
     clip.write_bytes(data[: data.index(b"mdat") + 20])
     with pytest.raises(DataError, match=r"clip\.mp4 has no frames that can be decoded"):
-        colorize_video(tint, clip, out, size=64)
+        colorize_video(tint, clip, out)
 
 
 def test_a_changing_size_is_refused(tint, tmp_path, out):
@@ -223,44 +226,49 @@ def test_a_changing_size_is_refused(tint, tmp_path, out):
     second = write_clip(tmp_path / "b.ts", pan(width=64), codec="mpeg2video")
     first.write_bytes(first.read_bytes() + second.read_bytes())
     with pytest.raises(DataError, match=r"at frame 1\d from 96 × 64 to 64 × 64"):
-        colorize_video(tint, first, out, size=64)
+        colorize_video(tint, first, out)
     assert list(out.iterdir()) == []
 
 
 def test_a_large_video_is_refused_before_it_is_decoded(tint, clip, out):
     with pytest.raises(DataError, match=r"96 × 64 pixels, more than source.max_pixels = 6000"):
-        colorize_video(tint, clip, out, size=64, max_pixels=6000)
+        colorize_video(tint, clip, out, max_pixels=6000)
 
 
 def test_the_video_itself_and_files_of_others_are_never_replaced(tint, clip, out):
     before = clip.read_bytes()
     with pytest.raises(UserError, match="never overwritten"):
-        colorize_video(tint, clip, clip, size=64, overwrite=True)
+        colorize_video(tint, clip, clip, overwrite=True)
     beside = clip.with_name("clip-color.mp4")
     beside.write_text("mine")
     with pytest.raises(UserError, match="exists already"):
-        colorize_video(tint, clip, clip.parent, size=64)
+        colorize_video(tint, clip, clip.parent)
     with pytest.raises(UserError, match=r"cannot be written as \.gif"):
-        colorize_video(tint, clip, out.with_suffix(".gif"), size=64)
+        colorize_video(tint, clip, out.with_suffix(".gif"))
     assert beside.read_text() == "mine"
-    colorize_video(tint, clip, clip.parent, size=64, overwrite=True)
+    colorize_video(tint, clip, clip.parent, overwrite=True)
     assert beside.read_bytes()[4:8] == b"ftyp"
     assert clip.read_bytes() == before
 
 
 def test_faults_of_the_model_leave_nothing(tint, clip, out):
-    tint.strength = float("nan")
+    tint.model.strength = float("nan")
     with pytest.raises(ModelError, match="not numbers"):
-        colorize_video(tint, clip, out, size=64)
+        colorize_video(tint, clip, out)
     assert not list(out.glob("*.mp4"))
 
 
-def test_points_tell_of_one_picture(tint, clip, out):
+def test_points_tell_of_one_picture(clip, out):
     class Local:
         path = Path("points.json")
 
+    class TakesHints(TintModel):
+        guide = Hints
+
+    predictor = predictor_of(TakesHints())
+    hints = UserHints(torch.zeros(316), Local())
     with pytest.raises(SettingsError, match="is a video"):
-        colorize_video(tint, clip, out, hints=UserHints(torch.zeros(316), Local()))
+        colorize_video(predictor, clip, out, options=ColorOptions(hints=hints))
 
 
 def test_videos_among_photographs(tint, clip, tmp_path):
@@ -270,13 +278,13 @@ def test_videos_among_photographs(tint, clip, tmp_path):
     (album / "bad.mkv").write_text("no video")
     whole = write_clip(album / "cut.mkv", pan(count=30), rate=10)
     cut(whole, 0.7)
-    summary = colorize_many(tint, [album], album / "out", size=64)
+    summary = colorize_many(tint, [album], album / "out")
     assert summary.done == 2
     assert [failure["file"] for failure in summary.failed] == [str(album / "bad.mkv")]
     assert [note["file"] for note in summary.notes] == [str(album / "cut.mkv")]
     made = sorted(str(path.relative_to(album)) for path in (album / "out").rglob("*.m*"))
     assert made == ["out/below/clip-color.mp4", "out/cut-color.mkv"]
-    again = colorize_many(tint, [album], album / "out", size=64)
+    again = colorize_many(tint, [album], album / "out")
     assert again.done == 2
 
 
@@ -290,5 +298,5 @@ def test_progress_counts_frames(tint, clip, out):
         def __exit__(self, *_):
             return None
 
-    colorize_video(tint, clip, out, size=64, progress=lambda *told: seen.append(told) or Bar())
+    colorize_video(tint, clip, out, progress=lambda *told: seen.append(told) or Bar())
     assert seen == [("Coloring clip.mp4", 12), *[1] * 12]

@@ -1,6 +1,7 @@
 """Motion of photographs whose motion is known."""
 
 import itertools
+from concurrent.futures import ThreadPoolExecutor
 
 import cv2
 import numpy as np
@@ -51,3 +52,15 @@ def test_a_trail_of_many_steps_leads_to_the_key_frame():
     # What came into view at the right and below was not there.
     assert trail.trust[:, -3:].max() < 0.5
     assert trail.trust[-2:].max() < 0.5
+
+
+def test_threads_do_not_disturb_each_other() -> None:
+    pairs = [(view(40, 30), view(40 + 3 * number, 30 - number)) for number in range(8)]
+    alone = [flow_between(*pair) for pair in pairs]
+
+    def many(pair: tuple[np.ndarray, np.ndarray]) -> list[np.ndarray]:
+        return [flow_between(*pair) for _ in range(10)]
+
+    with ThreadPoolExecutor(8) as pool:
+        for flow, flows in zip(alone, pool.map(many, pairs), strict=True):
+            assert all(np.array_equal(flow, other) for other in flows)

@@ -6,17 +6,21 @@ import pytest
 import torch
 from skimage import color
 
+from chromaflow.colorize.predictor import ColorOptions
 from chromaflow.colorize.video import propagate
 from chromaflow.colorize.video.propagate import Propagation
 from chromaflow.colorize.video.read import Frame
 from chromaflow.models.networks.base import Reference
 from tests.support.clips import pan
+from tests.support.models import predictor_of
 
 LEVELS = np.arange(256, dtype=np.uint16) * 257
 
 
 class Knows:
     """Gives the true color of each frame of a clip, which it knows by its lightness."""
+
+    name, guide = "knows", None
 
     def __init__(self, clip):
         self.clip = clip
@@ -28,19 +32,23 @@ class Knows:
         ]
         self.asked = []
 
-    def predict_ab(self, lightness, guide=None):
+    def predict_ab(self, lightness, guide=None, *, refine=None):  # noqa: ARG002
         assert guide is None
         strays = [np.abs(own - lightness[0, 0].numpy()).mean() for own in self.lightness]
         self.asked.append(int(np.argmin(strays)))
         return torch.from_numpy(self.truth[self.asked[-1]])[None]
 
 
-def run(model, clip, ends=None, size=64):
+def propagation(model, keys=None):
+    key_predictor = predictor_of(keys) if keys else None
+    return Propagation(predictor_of(model), key_predictor, levels=LEVELS, options=ColorOptions())
+
+
+def run(model, clip, ends=None):
     greys = [cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY) for rgb in clip]
     frames = [Frame(index, index, grey) for index, grey in enumerate(greys)]
     last = ends or {len(clip) - 1}
-    way = Propagation(model, None, levels=LEVELS, size=size)
-    return list(way.color((frame, frame.index in last) for frame in frames))
+    return list(propagation(model).color((frame, frame.index in last) for frame in frames))
 
 
 @pytest.fixture
@@ -104,22 +112,16 @@ def test_few_frames_are_held(clip, monkeypatch):
             given += 1
             yield Frame(index, index, cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)), index == 20
 
-    for count, _ in enumerate(
-        Propagation(Knows(clip), None, levels=LEVELS, size=64).color(frames())
-    ):
+    for count, _ in enumerate(propagation(Knows(clip)).color(frames())):
         assert given - count <= 5
-
-
-class _Network:
-    guide = Reference
 
 
 class Looks(Knows):
     """Gives the color of its reference, and 7 where there is none."""
 
-    network = _Network()
+    guide = Reference
 
-    def predict_ab(self, lightness, guide=None):
+    def predict_ab(self, lightness, guide=None, *, refine=None):  # noqa: ARG002
         if guide is None:
             self.asked.append("key")
             return torch.full((1, 2, *lightness.shape[2:]), 7.0)
@@ -139,7 +141,7 @@ def test_a_network_with_a_reference_colors_the_frames_between(clip):
 def test_key_frames_may_have_a_model_of_their_own(clip):
     model, keys = Looks(clip), Knows(clip)
     frames = [(Frame(i, i, cv2.cvtColor(clip[i], cv2.COLOR_RGB2GRAY)), i == 4) for i in range(5)]
-    colored = list(Propagation(model, keys, levels=LEVELS, size=64).color(iter(frames)))
+    colored = list(propagation(model, keys).color(iter(frames)))
     assert keys.asked == [0, 4]
     np.testing.assert_allclose(
         colored[1].ab, 0.75 * keys.truth[0] + 0.25 * keys.truth[4], atol=1e-4

@@ -5,11 +5,17 @@ import fcntl
 from pathlib import Path
 
 import pytest
+import torch
+from torch import Tensor
 
+from chromaflow.colorize.hints import UserHints
+from chromaflow.colorize.predictor import ColorOptions
 from chromaflow.colorize.video import colorize_video, propagate, segments
 from chromaflow.colorize.write import StorageError
 from chromaflow.errors import ServerError
+from chromaflow.models.networks.base import Guide, Hints
 from tests.support.clips import colored, pan, write_clip
+from tests.support.models import TintModel, predictor_of
 
 
 class Stops(Exception):  # noqa: N818
@@ -22,50 +28,68 @@ def short_spans(monkeypatch):
     monkeypatch.setattr(segments, "SEGMENT_FRAMES", 6)
 
 
-def stopped_after(model, calls):
-    predict = model.predict_ab
+class StoppingModel(TintModel):
+    """Stops everything after so many predictions; None: never."""
 
-    def predict_ab(lightness, guide=None):
-        if len(model.shapes) == calls:
+    calls: int | None = None
+
+    def predict_ab(
+        self, lightness: Tensor, guide: Guide | None = None, *, refine: str | None = None
+    ) -> Tensor:
+        if len(self.shapes) == self.calls:
             raise Stops
-        return predict(lightness, guide) if guide else predict(lightness)
-
-    model.predict_ab = predict_ab
-    return predict
+        return super().predict_ab(lightness, guide, refine=refine)
 
 
-def test_a_killed_run_goes_on_and_gives_the_same_bytes(tint, tmp_path, out, short_spans):
+def test_a_killed_run_goes_on_and_gives_the_same_bytes(
+    tmp_path: Path, out: Path, short_spans: None
+) -> None:
+    model = StoppingModel()
+    predictor = predictor_of(model)
     clip = write_clip(tmp_path / "clip.mp4", pan(count=26), sound="aac")
-    whole = colorize_video(tint, clip, tmp_path / "whole", size=64)
-    asked = len(tint.shapes)
-    assert asked == 1 + 8  # the probe, every 4th frame and the last one
-    tint.shapes.clear()
-    predict = stopped_after(tint, 1 + 5)
+    whole = colorize_video(predictor, clip, tmp_path / "whole")
+    assert len(model.shapes) == 8  # every 4th frame and the last one
+    model.shapes.clear()
+    model.calls = 5
     with pytest.raises(Stops):
-        colorize_video(tint, clip, out, size=64)
+        colorize_video(predictor, clip, out)
     (kept,) = out.iterdir()
     assert [path.name for path in sorted(kept.glob("*-*.nut"))] == ["000000000-000000008.nut"]
-    tint.predict_ab = predict
-    tint.shapes.clear()
-    result, _, _ = colored(tint, clip, out)
-    assert len(tint.shapes) == asked - 2
+    model.calls = None
+    model.shapes.clear()
+    result, _, _ = colored(predictor, clip, out)
+    assert len(model.shapes) == 8 - 2
     assert Path(result["target"]).read_bytes() == Path(whole["target"]).read_bytes()
 
 
-@pytest.mark.parametrize("change", ["model", "source", "size"])
-def test_other_work_is_not_reused(tint, tmp_path, out, short_spans, change):
+@pytest.mark.parametrize("change", ["nothing", "model", "source", "size", "refine", "hints", "key"])
+def test_only_the_same_work_is_reused(
+    tmp_path: Path, out: Path, short_spans: None, change: str
+) -> None:
+    model = StoppingModel()
+    model.guide = Hints
+    model.calls = 5
+    predictor, key, hints = predictor_of(model), None, UserHints(torch.zeros(316))
     clip = write_clip(tmp_path / "clip.mp4", pan(count=26))
-    predict = stopped_after(tint, 1 + 5)
     with pytest.raises(Stops):
-        colorize_video(tint, clip, out, size=64)
-    tint.predict_ab = predict
-    tint.shapes.clear()
+        colorize_video(predictor, clip, out, options=ColorOptions(hints=hints))
+    model.calls = None
+    model.shapes.clear()
+    options = ColorOptions(hints=hints)
     if change == "model":
-        tint.strength = 0.5
+        predictor = predictor_of(model, digest="1" * 64)
+    elif change == "key":
+        key = predictor_of(model, digest="1" * 64)
     elif change == "source":
         write_clip(clip, pan("cat", count=26))
-    colorize_video(tint, clip, out, size=80 if change == "size" else 64)
-    assert len(tint.shapes) == 1 + 8
+    elif change == "size":
+        options = ColorOptions(size=80, hints=hints)
+    elif change == "refine":
+        options = ColorOptions(refine="guided", hints=hints)
+    elif change == "hints":
+        options = ColorOptions(hints=UserHints(torch.ones(316)))
+    colorize_video(predictor, clip, out, key_predictor=key, options=options)
+    assert len(model.shapes) == (6 if change == "nothing" else 8)
 
 
 def test_one_process_at_a_time(tint, clip, out):
@@ -74,7 +98,7 @@ def test_one_process_at_a_time(tint, clip, out):
     with (folder / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         with pytest.raises(ServerError, match="another process is coloring"):
-            colorize_video(tint, clip, out, size=64)
+            colorize_video(tint, clip, out)
 
 
 @pytest.mark.parametrize("full_after", [0, 3000])
@@ -97,7 +121,7 @@ def test_a_full_disk_is_told_and_what_is_done_stays(
 
     monkeypatch.setattr(segments, "write_segment", lambda file, *rest: write(Full(file), *rest))
     with pytest.raises(StorageError, match="No space left"):
-        colorize_video(tint, clip, out, size=64)
+        colorize_video(tint, clip, out)
     (folder,) = out.iterdir()
     assert not list(folder.glob("*.nut"))
     monkeypatch.setattr(segments, "write_segment", write)

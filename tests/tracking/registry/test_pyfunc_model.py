@@ -3,9 +3,9 @@ import pytest
 import torch
 from skimage import data
 
-from chromaflow.color.lab import join, lab_to_rgb, rgb_to_lab
+from chromaflow.colorize.predictor import Predictor
 from chromaflow.models import build_model
-from chromaflow.models.model_folder import load_model, model_digest, save_model
+from chromaflow.models.model_folder import model_digest, save_model
 from chromaflow.settings import Model
 from chromaflow.tracking.client import connect, tracking_uri
 from chromaflow.tracking.registry import register
@@ -28,7 +28,7 @@ def test_the_registry_names_a_model_as_its_folder_does(project, registered):
     assert register.candidate_digest(project) == registered
 
 
-def test_a_fresh_process_without_chromaflow_gives_the_same_colors(
+def test_a_fresh_process_without_chromaflow_gives_the_same_pictures(
     project, settings, registered, run_python
 ):
     photographs = np.stack([data.coffee()[:96, :128].mean(2), data.chelsea()[:96, :128].mean(2)])
@@ -44,14 +44,26 @@ numpy.save("rgb.npy", model.predict(numpy.load("grey.npy")))
     done = run_python(code, PYTHONPATH="", OMP_NUM_THREADS="1")
     assert done.returncode == 0, done.stderr
     found = np.load(project.root / "rgb.npy")
-    model = load_model(register.champion_folder(project, settings))
-    rgb = torch.from_numpy(grey).float()[:, None].repeat(1, 3, 1, 1) / 255
-    lightness = rgb_to_lab(rgb)[:, :1]
-    with torch.inference_mode():
-        expected = lab_to_rgb(join(lightness, model.predict_ab(lightness)))
-    expected = (expected * 255).round().byte().permute(0, 2, 3, 1).numpy()
+    predictor = Predictor.load(register.champion_folder(project, settings))
+    assert predictor.digest == registered
     assert found.dtype == np.uint8
-    assert np.array_equal(found, expected)
+    assert np.array_equal(found, np.stack([predictor.color(one) for one in grey]))
+
+
+def test_coloring_needs_no_more_than_the_requirements(project, registered, run_python):
+    # The settings need pydantic and PyYAML, which MLflow itself brings.
+    others = ("PIL", "av", "pytorch_lightning", "scenedetect", "skimage", "torchmetrics")
+    code = f"""
+import sys
+sys.modules |= dict.fromkeys({others!r})
+import numpy
+from pathlib import Path
+from chromaflow.colorize.predictor import Predictor
+predictor = Predictor.load(Path({str(project.candidate)!r}))
+assert predictor.color(numpy.zeros((40, 50), numpy.uint8)).shape == (40, 50, 3)
+"""
+    done = run_python(code)
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize(
@@ -72,5 +84,6 @@ def test_requirements_are_what_the_model_needs_pinned_without_local_builds(tmp_p
     histogram = np.ones((256, 256), dtype=np.int64)
     save_model(build_model(model, histogram=histogram), tmp_path / "model")
     pins = requirements(tmp_path / "model")
-    assert [pin.partition("==")[0] for pin in pins] == ["numpy", "safetensors", "torch", *more]
+    always = ["numpy", "opencv-python-headless", "safetensors", "torch"]
+    assert [pin.partition("==")[0] for pin in pins] == [*always, *more]
     assert all("+" not in pin for pin in pins)

@@ -4,14 +4,13 @@ import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import av
-import numpy as np
 
 from chromaflow import __version__, console
-from chromaflow.colorize.image import SIZE, PredictsColor, predict_small
 from chromaflow.colorize.photo import choose_output
+from chromaflow.colorize.predictor import DEFAULTS, ColorOptions, Predictor
 from chromaflow.colorize.video.mux import FORMAT_OF_SUFFIX, join
 from chromaflow.colorize.video.propagate import LONGEST, Propagation
 from chromaflow.colorize.video.read import Frame, Video, describe, frames
@@ -23,9 +22,6 @@ from chromaflow.errors import SettingsError
 from chromaflow.project import files
 from chromaflow.settings.sources import MAX_PIXELS
 
-if TYPE_CHECKING:
-    from chromaflow.colorize.hints import UserHints
-
 Progress = Callable[[str, int | None], AbstractContextManager[console.Advance]]
 
 
@@ -36,23 +32,16 @@ def video_output_in(folder: Path, source: Path) -> Path:
 
 
 def _fingerprint(
-    video: Video,
-    model: PredictsColor,
-    key_model: PredictsColor | None,
-    size: int,
-    hints: "UserHints | None",
+    video: Video, predictor: Predictor, key_predictor: Predictor | None, options: ColorOptions
 ) -> dict[str, Any]:
-    """All that decides the colored frames; a model by what it makes of noise."""
-    noise = np.random.default_rng(0).integers(0, 256, (64, 64), dtype=np.uint8)
-    models = [
-        hashlib.sha256(predict_small(one, noise, 64, one_hints).tobytes()).hexdigest()
-        for one, one_hints in ((model, None if key_model else hints), (key_model, hints))
-        if one is not None
-    ]
+    """All that decides the colored frames."""
+    hints = options.hints.overall.numpy().tobytes() if options.hints else b""
     return {
         "source": files.sha256_of(video.path),
-        "models": models,
-        "size": size,
+        "models": [one.digest for one in (predictor, key_predictor) if one is not None],
+        "size": predictor.size_for(options),
+        "refine": options.refine,
+        "hints": hashlib.sha256(hints).hexdigest(),
         "encoding": ENCODING,
         "spans": [LONGEST, SEGMENT_FRAMES],
         "versions": [__version__, av.__version__],
@@ -77,15 +66,14 @@ def _color(
 
 
 def colorize_video(
-    model: PredictsColor,
+    predictor: Predictor,
     source: Path,
     target: Path,
     *,
-    key_model: PredictsColor | None = None,
-    size: int = SIZE,
+    key_predictor: Predictor | None = None,
+    options: ColorOptions = DEFAULTS,
     max_pixels: int = MAX_PIXELS,
     overwrite: bool = False,
-    hints: "UserHints | None" = None,
     progress: Progress = console.progress,
 ) -> dict[str, Any]:
     """Color a video, keeping its size, the time of each frame, its L and its sound.
@@ -95,17 +83,16 @@ def colorize_video(
     video, model and settings are the same.
 
     Args:
-        model: The model, on any device. One that takes a reference also colors the frames between
-            key frames, looking at these.
+        predictor: Colors it. A model that takes a reference also colors the frames between key
+            frames, looking at these.
         source: A video of any usual kind. It is turned upright as it asks.
         target: A file whose suffix chooses the kind, or a folder, which gets
             `<stem>-color.<suffix>`. Written as H.264 with 8 bits and 4:2:0, or 4:4:4 where a side
             is odd; MP4, QuickTime or Matroska.
-        key_model: Colors the key frames instead.
-        size: The shorter side that the model sees, pixels; at least 32.
+        key_predictor: Colors the key frames instead.
+        options: How; the hints, a palette, a reference or a saturation, are for the whole video.
         max_pixels: Larger frames are refused before any is decoded.
         overwrite: As of `colorize_photo`.
-        hints: Of the whole video: a palette, a reference or a saturation.
         progress: Shows how far it is.
 
     Returns:
@@ -117,21 +104,20 @@ def colorize_video(
         StorageError: The disk is full, or the folder cannot be written.
         ServerError: Another process is coloring it.
         ModelError: The model takes no hints, or predicts values that are not numbers.
-        UserError: The target is the video itself, exists, or has an unknown suffix; or `size` is
-            under 32.
+        SettingsError: The hints are points or strokes, which fit one picture only.
+        UserError: The target is the video itself, exists, or has an unknown suffix.
     """
-    if hints is not None:
-        hints.check_model(key_model or model)
-        if hints.local is not None:
-            raise SettingsError(
-                f"{hints.local.path} tells of one picture, but {source} is a video.",
-                "give a palette, a reference or a saturation",
-            )
+    (key_predictor or predictor).check(options)
+    if options.hints is not None and options.hints.local is not None:
+        raise SettingsError(
+            f"{options.hints.local.path} tells of one picture, but {source} is a video.",
+            "give a palette, a reference or a saturation",
+        )
     output = choose_output(source, target, overwrite, video_output_in, FORMAT_OF_SUFFIX)
     video = describe(source, max_pixels)
-    fingerprint = _fingerprint(video, model, key_model, size, hints)
+    fingerprint = _fingerprint(video, predictor, key_predictor, options)
     propagation = Propagation(
-        model, key_model, levels=video.coding.grey_levels(), size=size, hints=hints
+        predictor, key_predictor, levels=video.coding.grey_levels(), options=options
     )
     with (
         storing(output),

@@ -2,7 +2,6 @@
 
 import functools
 from dataclasses import dataclass
-from typing import Any
 
 import cv2
 import numpy as np
@@ -15,16 +14,11 @@ _SHARE, _SLACK = 0.01, 0.5
 _COARSER = 4
 
 
-@functools.cache
+@functools.lru_cache(maxsize=8)
 def _places(height: int, width: int) -> Floats:
     """Column and row of each pixel, (H, W, 2)."""
     across, down = np.meshgrid(np.arange(width), np.arange(height))
     return np.dstack([across, down]).astype(np.float32)
-
-
-@functools.cache
-def _estimator() -> Any:
-    return cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
 
 
 def flow_between(first: Plane, second: Plane) -> Floats:
@@ -37,7 +31,9 @@ def flow_between(first: Plane, second: Plane) -> Floats:
     """
     height, width = first.shape
     small = -(-height // _COARSER), -(-width // _COARSER)
-    flow: Floats = resized(_estimator().calc(first, second, None), *small)
+    # One of its own, which costs little: it keeps its work in itself, so threads cannot share it.
+    estimator = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
+    flow: Floats = resized(estimator.calc(first, second, None), *small)
     flow *= np.array([small[1] / width, small[0] / height], np.float32)
     return flow
 

@@ -1,22 +1,19 @@
 """Color carried from key frames to the frames between them, from both sides."""
 
+import dataclasses
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 import torch
 
-from chromaflow.colorize.image import PredictsColor, device_of, predict_small, shrunk
 from chromaflow.colorize.join import Floats, Levels, lightness_of_levels
+from chromaflow.colorize.predictor import ColorOptions, Predictor, shrunk
 from chromaflow.colorize.video.motion import Trail, flow_between, moved
 from chromaflow.colorize.video.read import Frame
 from chromaflow.colorize.video.ycbcr import Plane, resized
 from chromaflow.models.networks.base import Reference
-
-if TYPE_CHECKING:
-    from chromaflow.colorize.hints import UserHints
 
 # Most frames from one key frame to the next: these are held in memory.
 LONGEST = 16
@@ -72,30 +69,28 @@ class Propagation:
     """Colors the frames of a video, most of them from key frames.
 
     Args:
-        model: Colors key frames; and where it takes a reference, the frames between, too.
-        key_model: Colors key frames instead.
+        predictor: Colors key frames; and where it takes a reference, the frames between, too.
+        key_predictor: Colors key frames instead.
         levels: The sRGB grey of each code of luma, uint16 (256,).
-        size: The shorter side that a model sees, pixels.
-        hints: For the key frames.
+        options: How; the hints are for the key frames, `upsample` is no matter here.
     """
 
     def __init__(
         self,
-        model: PredictsColor,
-        key_model: PredictsColor | None,
+        predictor: Predictor,
+        key_predictor: Predictor | None,
         *,
         levels: Levels,
-        size: int,
-        hints: "UserHints | None" = None,
+        options: ColorOptions,
     ) -> None:
-        self._model = model
-        self._key_model = key_model or model
-        network = getattr(model, "network", None)
-        self._refers = getattr(network, "guide", None) is Reference
+        self._predictor = predictor
+        self._key_predictor = key_predictor or predictor
+        self._refers = predictor.model.guide is Reference
         self._levels = levels
         self._table = lightness_of_levels(np.uint16)[levels]
-        self._size = size
-        self._hints = hints
+        # One size for both, since colors of key frames go to the frames between.
+        self._size = predictor.size_for(options)
+        self._options = dataclasses.replace(options, size=self._size)
 
     def color(self, frames: Iterable[tuple[Frame, bool]]) -> Iterator[Colored]:
         """Color frames, each told whether it ends its shot; holds at most `LONGEST` of them."""
@@ -115,7 +110,7 @@ class Propagation:
                 span = None
 
     def _begun(self, frame: Frame, small: Plane) -> _Span:
-        ab = predict_small(self._key_model, self._levels[small], self._size, self._hints)
+        ab = self._key_predictor.predict_small(self._levels[small], self._options)
         return _Span(Colored(frame, ab, is_key=True), [small])
 
     def _between(self, span: _Span, last: Floats) -> Iterator[Colored]:
@@ -146,13 +141,13 @@ class Propagation:
         """A frame colored by the model itself, which looks at the key frames on both sides."""
         planes = [self._lightness(span, place) for place in (index, index, 0, -1)]
         lightness = torch.from_numpy(np.stack(planes)[:, None])
-        device = device_of(self._model)
+        device = self._predictor.device
         frame, keys = lightness[:2].to(device), lightness[2:].to(device)
         colors = torch.from_numpy(np.stack([span.key.ab, last])).to(device)
         reference = Reference(keys, colors, torch.ones(2, device=device))
         weights = torch.tensor([1 - share, share])[:, None, None, None]
         with torch.inference_mode():
-            both = self._model.predict_ab(frame, reference)
+            both = self._predictor.model.predict_ab(frame, reference, refine=self._options.refine)
         ab: Floats = (both.float().cpu() * weights).sum(dim=0).numpy()
         return ab
 

@@ -9,7 +9,7 @@ import chromaflow
 
 MODEL_PATH = "artifacts/model"
 # What loading and coloring import; MLflow would find out by running the model.
-_ALWAYS = ("numpy", "safetensors", "torch")
+_ALWAYS = ("numpy", "opencv-python-headless", "safetensors", "torch")
 _OF_REFINEMENTS = {"superpixels": "scikit-image", "total_variation": "scikit-image"}
 
 

@@ -11,10 +11,10 @@ class ColorizingModel(mlflow.pyfunc.PythonModel):
     """Colors grey photographs; what `mlflow.pyfunc.load_model("models:/…")` gives."""
 
     def load_context(self, context: Any) -> None:
-        """Load the model folder of the artifact."""
-        from chromaflow.models.model_folder import load_model  # noqa: PLC0415 (imports torch)
+        """Load the model folder of the artifact, on CUDA where there is one."""
+        from chromaflow.colorize.predictor import Predictor  # noqa: PLC0415 (imports torch)
 
-        self.model = load_model(Path(context.artifacts["model"]))
+        self.predictor = Predictor.load(Path(context.artifacts["model"]))
 
     # MLflow takes any other hint than the bare array for a schema; the signature is the schema.
     def predict(
@@ -23,26 +23,21 @@ class ColorizingModel(mlflow.pyfunc.PythonModel):
         model_input: np.ndarray,  # type: ignore[type-arg]
         params: dict[str, Any] | None = None,  # noqa: ARG002
     ) -> np.ndarray:  # type: ignore[type-arg]
-        """Color grey photographs.
+        """Color grey photographs as `chromaflow colorize` does.
 
         Args:
             context: Of MLflow; not used after loading.
-            model_input: uint8 (B, H, W), sRGB grey values, sides of 32 pixels or more.
+            model_input: uint8 (B, H, W), sRGB grey values, of any size.
             params: Of MLflow; there are none.
 
         Returns:
             uint8 (B, H, W, 3), sRGB, with the lightness of the input.
         """
-        import torch  # noqa: PLC0415
-
-        from chromaflow.color.lab import join, lab_to_rgb, rgb_to_lab  # noqa: PLC0415
-
-        grey = torch.from_numpy(np.array(model_input, dtype=np.uint8)).float() / 255
-        lightness = rgb_to_lab(grey[:, None].expand(-1, 3, -1, -1))[:, :1]
-        with torch.inference_mode():
-            lab = join(lightness, self.model.predict_ab(lightness))
-        rgb = (lab_to_rgb(lab) * 255).round().to(torch.uint8)
-        return rgb.permute(0, 2, 3, 1).contiguous().numpy()
+        photographs = np.asarray(model_input, dtype=np.uint8)
+        rgb = np.empty((*photographs.shape, 3), np.uint8)
+        for photograph, colored in zip(photographs, rgb, strict=True):
+            colored[:] = self.predictor.color(photograph)
+        return rgb
 
 
 mlflow.models.set_model(ColorizingModel())
