@@ -11,6 +11,7 @@ from prefect.artifacts import (
     create_table_artifact,
 )
 
+from chromaflow.data.snapshot.validation import ValidationReport
 from chromaflow.project.paths import Project
 
 
@@ -21,13 +22,12 @@ def _read(path: Path) -> dict[str, Any]:
 
 def validation(project: Project) -> None:
     """Counts of the validation: splits, what else is kept, what is in quarantine by reason."""
-    result = _read(project.validated / "validation.json")
-    rows = [{"what": f"split {name}", "images": count} for name, count in result["splits"].items()]
-    rows += [{"what": name, "images": result[name]} for name in ("historic", "unused")]
-    rows += [{"what": "released", "images": result["releases"]["held"]}]
-    rows += [{"what": reason, "images": count} for reason, count in result["reasons"].items()]
+    report = ValidationReport.read(project.validation_report)
+    rows = [{"what": f"split {name}", "images": count} for name, count in report.splits.items()]
+    others = {"historic": report.historic, "unused": report.unused, "released": report.waivers.held}
+    rows += [{"what": name, "images": count} for name, count in (others | report.reasons).items()]
     description = (
-        f"{result['accepted']} of {result['rows']} images accepted, by split; refused by reason. "
+        f"{report.accepted} of {report.rows} images accepted, by split; refused by reason. "
         f"Data Docs: `{project.data_docs / 'index.html'}`; "
         f"pictures: `{project.contact_sheets / 'index.html'}`"
     )

@@ -38,6 +38,7 @@ HARMLESS_TO = {
         "chromaflow": "it turns telemetry off; its version is in the fingerprint by itself",
         "chromaflow.project.dvc": "whether a finished training is repeated, with the same outcome",
         "chromaflow.project.addresses": "how an address is shown in a record",
+        "chromaflow.data.snapshot": "what it reads is recorded, and trains nothing",
         "chromaflow.provenance": "it only records, as tracking does",
         "chromaflow.tracking": "it only records; tests/training/test_fit.py compares the outputs",
     },

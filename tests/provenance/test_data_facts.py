@@ -8,6 +8,7 @@ from chromaflow.project import files
 from chromaflow.project.paths import Project
 from chromaflow.provenance.data_facts import data_counts, data_facts
 from chromaflow.provenance.facts import DataCounts, DataFacts
+from tests.support.manifests import report
 
 
 def write_manifest(project: Project, rows: dict[str, list[str | None]]) -> None:
@@ -51,8 +52,7 @@ def test_many_licenses_still_fit_into_a_tag(project: Project) -> None:
 def test_a_table_that_cannot_be_read_is_not_counted(
     project: Project, content: bytes | None
 ) -> None:
-    judged = {"rows": 3, "accepted": 2, "quarantined": 1, "reasons": {"unique": 1}}
-    files.write_json(project.validated / "validation.json", {**judged, "splits": {"train": 2}})
+    files.write_json(project.validated / "validation.json", report())
     if content is not None:
         (project.validated / "manifest.parquet").write_bytes(content)
     images = {"rows": 3, "accepted": 2, "quarantined": 1}

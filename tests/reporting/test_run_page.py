@@ -21,6 +21,7 @@ from chromaflow.settings import Settings
 from chromaflow.tracking.client import connect
 from chromaflow.tracking.registry import register
 from chromaflow.tracking.registry.lookup import version_of
+from tests.support.manifests import report
 
 RAW = {"path": "data/raw", "md5": "1" * 32 + ".dir"}
 
@@ -37,13 +38,13 @@ def write_data(project, source="folder", number=1):
     }
     project.validated.mkdir(parents=True, exist_ok=True)
     pq.write_table(pa.table(table), project.validated / "manifest.parquet")
-    validation = {
-        "rows": 11 + number,
-        "accepted": 8 + number,
-        "quarantined": 3,
-        "reasons": {"min_chroma": 3, "unique": number},
-        "splits": {"train": 4 + number, "validation": 2, "test": 2},
-    }
+    validation = report(
+        rows=11 + number,
+        accepted=8 + number,
+        quarantined=3,
+        reasons={"min_chroma": 3, "unique": number},
+        splits={"train": 4 + number, "validation": 2, "test": 2},
+    )
     files.write_json(project.validated / "validation.json", validation)
     files.write_text(project.raw / "manifest.parquet", f"rows {number}")
     record = {"outs": [{"md5": f"{number}" * 32 + ".dir", "path": "data/raw"}]}

@@ -14,20 +14,10 @@ import yaml
 from PIL import Image
 from skimage import data
 
+from chromaflow.data.snapshot.manifest import KINDS, SCHEMA
 from chromaflow.project.paths import Project
+from tests.support.manifests import report
 
-SCHEMA = pa.schema(
-    [
-        *((name, pa.string()) for name in ("id", "source", "url", "label", "license", "sha256")),
-        ("bytes", pa.int64()),
-        ("width", pa.int32()),
-        ("height", pa.int32()),
-        ("decodes", pa.bool_()),
-        ("mean_chroma", pa.float64()),
-        ("chroma_spread", pa.float64()),
-        *((name, pa.string()) for name in ("phash", "shard", "key", "error")),
-    ]
-)
 SPLITS = ("train", "train", "train", "validation", "test")
 MD5 = "17a58f324b9ae648ba37335256c7e1f6.dir"
 
@@ -64,10 +54,15 @@ def row(index: int, label: str, content: bytes, shard: str, **changes: object) -
         "decodes": True,
         "mean_chroma": 12.5 + index,
         "chroma_spread": 6.25,
+        "mean_a": 5.0,
+        "mean_b": -5.0,
+        "luma_spread": 20.0,
+        "free_chroma": 4.0,
         "phash": f"{index:016x}",
         "shard": shard,
         "key": f"{(index * 7) % 11:016x}",
         "error": None,
+        "split_hint": None,
     }
     return {**good, **changes}
 
@@ -83,30 +78,27 @@ def write_shard(path: Path, members: list[tuple[str, bytes]]) -> None:
 
 def write_tables(project: Project, accepted: list[dict], refused: list[dict]) -> None:
     project.validated.mkdir(parents=True, exist_ok=True)
-    schema = SCHEMA.append(pa.field("group", pa.string())).append(pa.field("split", pa.string()))
-    table = pa.Table.from_pylist(accepted, schema=schema).sort_by("id")
-    pq.write_table(table, project.validated / "manifest.parquet")
-    schema = SCHEMA.append(pa.field("reasons", pa.list_(pa.string())))
-    table = pa.Table.from_pylist(refused, schema=schema).sort_by("id")
-    pq.write_table(table, project.validated / "quarantine.parquet")
+    for name, rows_of_kind in (("images", accepted), ("quarantine", refused)):
+        kind = KINDS[name]
+        table = pa.Table.from_pylist(rows_of_kind, schema=kind.schema).sort_by("id")
+        pq.write_table(table, project.validated / kind.file)
     raw = [{name: found[name] for name in SCHEMA.names} for found in accepted + refused]
     project.raw.mkdir(parents=True, exist_ok=True)
     pq.write_table(pa.Table.from_pylist(raw, schema=SCHEMA), project.raw / "manifest.parquet")
     splits = [found["split"] for found in accepted]
-    report = {
-        "success": True,
-        "rows": len(accepted) + len(refused),
-        "accepted": len(accepted),
-        "quarantined": len(refused),
-        "reasons": {"min_chroma": 1, "decodes": 1} if refused else {},
-        "splits": {name: splits.count(name) for name in ("train", "validation", "test")},
-        "expectations": [
+    found = report(
+        rows=len(accepted) + len(refused),
+        accepted=len(accepted),
+        quarantined=len(refused),
+        reasons={"min_chroma": 1, "decodes": 1} if refused else {},
+        splits={name: splits.count(name) for name in ("train", "validation", "test")},
+        expectations=[
             {"name": "unique_ids", "column": "id", "success": True, "unexpected": 0},
             {"name": "min_images", "column": "", "success": True, "unexpected": 0},
             {"name": "min_chroma", "column": "mean_chroma", "success": False, "unexpected": 1},
         ],
-    }
-    (project.validated / "validation.json").write_text(json.dumps(report))
+    )
+    (project.validated / "validation.json").write_text(json.dumps(found))
 
 
 @pytest.fixture
@@ -119,11 +111,12 @@ def rows() -> tuple[list[dict], list[dict]]:
         {**entry, "group": entry["label"], "split": split}
         for entry, split in zip(found[:5], SPLITS, strict=True)
     ]
-    grey = {**found[5], "mean_chroma": 0.0, "reasons": ["grey: mean chroma 0"]}
+    why = {"reasons": ["grey: mean chroma 0"], "rules": ["min_chroma"]}
+    grey = {**found[5], "mean_chroma": 0.0, **why}
     broken = dict.fromkeys(("width", "height", "mean_chroma", "chroma_spread", "phash"))
     reasons = ["does not decode: it is <no> picture"]
     lost = {**found[6], **broken, "decodes": False, "error": "it is <no> picture", "license": None}
-    return accepted, [grey, {**lost, "reasons": reasons}]
+    return accepted, [grey, {**lost, "reasons": reasons, "rules": ["decodes"]}]
 
 
 @pytest.fixture

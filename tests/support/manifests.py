@@ -56,3 +56,22 @@ def write(project: Project, entries: Sequence[dict]) -> None:
 
 def rows_of(path: Path) -> dict[str, dict]:
     return {found["id"]: found for found in pq.read_table(path).to_pylist()}
+
+
+def report(**changes: object) -> dict:
+    """What `validation.json` holds of a small snapshot."""
+    good = {
+        "success": True,
+        "rows": 3,
+        "accepted": 2,
+        "quarantined": 1,
+        "historic": 0,
+        "unused": 0,
+        "reasons": {"unique": 1},
+        "splits": {"train": 2},
+        "labels": {"": {"train": 2}},
+        "mean_chroma": {"edges": [0.0, 5.0], "mean_chroma": [1, 1]},
+        "releases": {"held": 0, "void": 0},
+        "expectations": [],
+    }
+    return {**good, **changes}

@@ -20,6 +20,7 @@ from chromaflow.settings import Settings
 from chromaflow.tracking import run as module
 from chromaflow.tracking.client import connect, experiment_id
 from chromaflow.tracking.run import grid, training_run
+from tests.support.manifests import report
 
 RESULT = {
     "digest": "d" * 64,
@@ -42,7 +43,7 @@ def runs(project, settings):
 
 def test_a_training_leaves_settings_data_metrics_pictures_and_result(project, settings):
     files.write_text(project.training_report / "curves.csv", "step\n")
-    files.write_json(project.validated / "validation.json", {"splits": {"train": 7}})
+    files.write_json(project.validated / "validation.json", report(splits={"train": 7}))
     with training_run(project, settings) as run:
         (logger,), (pictures,) = run.loggers, run.callbacks
         for step in range(1, 6):

@@ -190,7 +190,7 @@ def record_snapshot(project: Project) -> bool:
     Raises:
         UserError: DVC could not take the snapshot into its cache.
     """
-    manifest = files.sha256_of(project.raw / "manifest.parquet")
+    manifest = files.sha256_of(project.raw_manifest)
     old = _read_record(project)
     before = snapshot_digest(project)
     if old.get("meta", {}).get("manifest_sha256") == manifest and before:
@@ -227,7 +227,7 @@ def fetch_snapshot(project: Project) -> bool:
     Returns:
         Whether the snapshot is here now because it was fetched.
     """
-    if (project.raw / "manifest.parquet").is_file() or not snapshot_digest(project):
+    if (project.raw_manifest).is_file() or not snapshot_digest(project):
         return False
     if _run(project, "checkout", "--quiet", project.raw_record.name).returncode == 0:
         return True

@@ -97,6 +97,11 @@ class Project:
         return self.root / "data" / "raw"
 
     @property
+    def raw_manifest(self) -> Path:
+        """The table of the raw snapshot: one row an image."""
+        return self.raw / "manifest.parquet"
+
+    @property
     def raw_record(self) -> Path:
         """The DVC record of the raw snapshot."""
         return self.root / "data.dvc"
@@ -105,6 +110,16 @@ class Project:
     def validated(self) -> Path:
         """`manifest.parquet` with splits, `quarantine.parquet`, `validation.json` and the rest."""
         return self.root / "data" / "validated"
+
+    @property
+    def accepted_manifest(self) -> Path:
+        """The table of the accepted images, with their splits."""
+        return self.validated / "manifest.parquet"
+
+    @property
+    def validation_report(self) -> Path:
+        """What the last validation counted."""
+        return self.validated / "validation.json"
 
     @property
     def lab(self) -> Path:

@@ -1,10 +1,11 @@
 """The data in a checkout: their digests, and how many images they hold."""
 
-import json
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from chromaflow.data.snapshot.validation import ValidationReport
+from chromaflow.errors import DataError
 from chromaflow.project import dvc, files
 from chromaflow.project.paths import Project
 from chromaflow.provenance.facts import DataCounts, DataFacts
@@ -21,8 +22,8 @@ def data_facts(project: Project) -> DataFacts:
     """The data that are in the checkout now."""
     return DataFacts(
         raw_md5=dvc.snapshot_digest(project),
-        raw_manifest=_sha256_of(project.raw / "manifest.parquet"),
-        validated_manifest=_sha256_of(project.validated / "manifest.parquet"),
+        raw_manifest=_sha256_of(project.raw_manifest),
+        validated_manifest=_sha256_of(project.accepted_manifest),
         lab=_lab_digest(project),
     )
 
@@ -42,29 +43,32 @@ def _lab_digest(project: Project) -> str:
 def data_counts(project: Project) -> DataCounts:
     """How many images the data in the checkout hold; what cannot be read is left empty."""
     judged = _judged(project)
-    try:
-        import pyarrow.parquet as pq  # noqa: PLC0415 (half a second)
+    from chromaflow.data.snapshot.manifest import read_validated  # noqa: PLC0415 (half a second)
 
+    try:
         columns = ["id", "source", "url", "license", "split"]
-        table = pq.read_table(project.validated / "manifest.parquet", columns=columns)
+        table = read_validated(project.accepted_manifest, columns)
         return DataCounts(
             **judged,
             sources=_most_common(table["source"], _MOST_SOURCES),
             licenses=_most_common(table["license"], _MOST_LICENSES),
             photographs=_photographs(table),
         )
-    except (ImportError, OSError, ValueError, KeyError):
+    except DataError:
         return DataCounts(**judged)
 
 
 def _judged(project: Project) -> dict[str, dict[str, int]]:
     try:
-        text = (project.validated / "validation.json").read_text(encoding="utf-8")
-        found = json.loads(text)
-        images = {name: found[name] for name in ("rows", "accepted", "quarantined")}
-        return {"images": images, "reasons": found["reasons"], "splits": found["splits"]}
-    except (OSError, ValueError, KeyError, TypeError):
+        found = ValidationReport.read(project.validation_report)
+    except DataError:
         return {}
+    images = {
+        "rows": found.rows,
+        "accepted": found.accepted,
+        "quarantined": found.quarantined,
+    }
+    return {"images": images, "reasons": found.reasons, "splits": found.splits}
 
 
 def _most_common(column: "pa.ChunkedArray", most: int) -> dict[str, int]:
@@ -82,11 +86,11 @@ def _photographs(table: "pa.Table") -> dict[str, int]:
     import pyarrow as pa  # noqa: PLC0415 (half a second)
     import pyarrow.compute as pc  # noqa: PLC0415
 
+    from chromaflow.data.snapshot.manifest import photographs_of  # noqa: PLC0415
+
     url, image = (table[name].cast(pa.string()) for name in ("url", "id"))
     place = pc.if_else(pc.equal(pc.fill_null(url, ""), ""), image, url)
-    # The part behind # is the place of a tile in its photograph.
-    name = pc.replace_substring_regex(place, pattern="(?s)#.*", replacement="")
-    parts = pa.table({"split": table["split"].cast(pa.string()), "name": name})
+    parts = pa.table({"split": table["split"].cast(pa.string()), "name": photographs_of(place)})
     counts = parts.group_by("split").aggregate([("name", "count_distinct")])
     return dict(
         zip(*(counts[name].to_pylist() for name in ("split", "name_count_distinct")), strict=True)

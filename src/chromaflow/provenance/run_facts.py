@@ -80,7 +80,7 @@ def _records(project: Project) -> dict[str, bytes]:
         "quality.json": project.quality_record,
         "releases.yaml": project.releases,
         "requirements.lock": project.lock,
-        "validation.json": project.validated / "validation.json",
+        "validation.json": project.validation_report,
     }
     return {name: path.read_bytes() for name, path in paths.items() if path.is_file()}
 

@@ -109,7 +109,7 @@ def gather(snapshot: Snapshot) -> dict[str, Any]:
         "sides": _quantiles(pc.min_element_wise(accepted["width"], accepted["height"])),
         "bytes": sum(shard.size for shard in shards),
         "reasons": sorted(
-            snapshot.validation["reasons"].items(), key=lambda pair: (-pair[1], pair[0])
+            snapshot.validation.reasons.items(), key=lambda pair: (-pair[1], pair[0])
         ),
         "apart": [
             (len(part.table), part.meaning)

@@ -12,7 +12,7 @@ from typing import Any
 
 from PIL import Image
 
-from chromaflow.errors import ModelError, UserError
+from chromaflow.errors import DataError, ModelError, UserError
 from chromaflow.evaluation.baselines import MEAN_COLOR, SYSTEMS
 from chromaflow.metrics.base import Metric
 from chromaflow.metrics.catalog import METRICS
@@ -123,12 +123,11 @@ def _scores(path: Path, metric: str, decimals: int) -> dict[tuple[str, str], str
 
 def read_manifest(project: Project) -> list[dict[str, Any]]:
     """What is known of every accepted image; empty where the table is missing or unreadable."""
-    try:
-        import pyarrow.parquet as pq  # noqa: PLC0415 (half a second)
+    from chromaflow.data.snapshot.manifest import read_validated  # noqa: PLC0415 (half a second)
 
-        columns = ["id", "url", "label", "license"]
-        table = pq.read_table(project.validated / "manifest.parquet", columns=columns)
-    except (ImportError, OSError, ValueError):
+    try:
+        table = read_validated(project.accepted_manifest, ["id", "url", "label", "license"])
+    except DataError:
         return []
     rows: list[dict[str, Any]] = table.to_pylist()
     return rows

@@ -23,4 +23,4 @@ def validate(project: Project, settings: Settings) -> dict[str, Any]:
     """
     judged = judge_snapshot(project, settings)
     write_overview(project, settings, judged.accepted, judged.refused)
-    return judged.report
+    return judged.report.to_json()

@@ -3,6 +3,8 @@
 import json
 from typing import TYPE_CHECKING
 
+from chromaflow.data.snapshot.validation import ValidationReport
+from chromaflow.errors import DataError
 from chromaflow.project.paths import Project
 from chromaflow.project.splits import SPLITS
 from chromaflow.provenance.data_facts import data_facts
@@ -31,10 +33,10 @@ def _dataset(project: Project, split: str, facts: DataFacts) -> "Dataset":
 
 
 def _counts(project: Project) -> dict[str, int]:
+    """Images of each split; empty where the checkout holds shards alone, as a training node."""
     try:
-        text = (project.validated / "validation.json").read_text(encoding="utf-8")
-        return dict(json.loads(text)["splits"])
-    except (OSError, ValueError, KeyError):
+        return ValidationReport.read(project.validation_report).splits
+    except DataError:
         return {}
 
 

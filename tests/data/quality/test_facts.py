@@ -55,7 +55,7 @@ def kind_of(pixels: np.ndarray) -> str:
     Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8)).save(buffer, "JPEG", quality=90)
     found = row(1, **inspect(buffer.getvalue(), 10**8)._asdict())
     manifest = pa.Table.from_pylist([found], schema=SCHEMA)
-    facts = table.facts(manifest, np.array([np.nan]), Quality()).iloc[0]
+    facts = table.row_facts(manifest, np.array([np.nan]), Quality()).iloc[0]
     for rule in expectations.row_rules(Quality(), [], [])["colors"]:
         value = facts[rule.expectation.column]
         if value < rule.expectation.min_value:
@@ -83,7 +83,7 @@ def test_a_picture_of_one_hue_and_many_strengths_is_no_print() -> None:
 def test_nothing_is_asked_of_the_color_of_historic_photographs() -> None:
     entries = [row(1, split_hint="historic", mean_chroma=0.0), row(2, mean_chroma=0.0)]
     manifest = pa.Table.from_pylist(entries, schema=SCHEMA)
-    facts = table.facts(manifest, np.full(2, np.nan), Quality())
+    facts = table.row_facts(manifest, np.full(2, np.nan), Quality())
     assert facts["mean_chroma"].isna().tolist() == [True, False]
     assert facts["measured"].all()
 
@@ -91,14 +91,8 @@ def test_nothing_is_asked_of_the_color_of_historic_photographs() -> None:
 def test_rows_that_decode_and_lack_a_measure_are_not_measured() -> None:
     entries = [row(1, free_chroma=None), row(2, decodes=False, luma_spread=None), row(3)]
     manifest = pa.Table.from_pylist(entries, schema=SCHEMA)
-    facts = table.facts(manifest, np.full(3, np.nan), Quality())
+    facts = table.row_facts(manifest, np.full(3, np.nan), Quality())
     assert facts["measured"].tolist() == [False, True, True]
-
-
-def test_photographs_are_named_without_their_parts() -> None:
-    urls = ["a.jpg#0,0", "a.jpg#0,8", "b.jpg"]
-    manifest = pa.table({"url": urls})
-    assert table.photographs(manifest).to_pylist() == ["a.jpg", "a.jpg", "b.jpg"]
 
 
 def test_copies_are_told_by_age_and_historic_ones_are_older() -> None:
@@ -110,5 +104,5 @@ def test_copies_are_told_by_age_and_historic_ones_are_older() -> None:
     ]
     manifest = pa.Table.from_pylist(entries, schema=SCHEMA)
     for contents, expected in (([0, 0, 1, 0], [1, -1, -1, -1]), ([0, 0, 0, 0], [2, 2, -1, -1])):
-        found = table.copies(manifest, np.array(contents), table.age_order(manifest))
+        found = table.copies_of(manifest, np.array(contents), table.age_order(manifest))
         assert np.nan_to_num(found, nan=-1).tolist() == expected

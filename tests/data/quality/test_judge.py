@@ -5,6 +5,7 @@ import pyarrow as pa
 from great_expectations import expectations as gxe
 
 from chromaflow.data.quality.judge import Judge
+from chromaflow.data.snapshot.validation import ExpectationResult
 
 
 def low() -> tuple[str, Any]:
@@ -23,11 +24,10 @@ def test_outcomes_tell_rows_and_columns() -> None:
     frame = pd.DataFrame({"x": [1.0, 5.0, 2.0, None], "y": ["a", None, "c", "d"]})
     asked = [low(), missing(), total()]
     few, none, whole = Judge().judge("table", frame, asked, pa.array(list("abcd")))
-    assert (few.name, few.column, few.success, few.unexpected) == ("low", "x", False, 2)
+    assert few.result == ExpectationResult(name="low", column="x", success=False, unexpected=2)
     assert few.rows.tolist() == [0, 2]
     assert none.rows.tolist() == [1]
-    assert (whole.success, whole.unexpected) == (False, 1)
-    assert whole.as_json() == {"name": "total", "column": "x", "success": False, "unexpected": 1}
+    assert whole.result == ExpectationResult(name="total", column="x", success=False, unexpected=1)
 
 
 def test_the_index_links_every_page_and_replaces_older_ones(tmp_path) -> None:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from chromaflow.data.ingest import build
+from chromaflow.data.ingest.build import ingest
+from chromaflow.data.snapshot.manifest import HISTORIC
 from chromaflow.project.paths import Project
 from chromaflow.settings import Settings, sources
 from tests.support.hosts import Host
@@ -36,14 +37,14 @@ def test_the_example_of_a_source(
     settings = Settings.model_validate({"download": {"reserve": "1B"}})
     source = made["GallerySource"](address=host.address)
     settings = settings.model_copy(update={"source": source})
-    result = build.ingest(checkout, settings)
+    result = ingest(checkout, settings)
     assert (result["images"], result["undecodable"]) == (24, 0)
-    assert not build.ingest(checkout, settings)["changed"]
+    assert not ingest(checkout, settings)["changed"]
 
 
 def test_every_name_is_a_module_that_offers_a_source() -> None:
     text = PAGE.read_text(encoding="utf-8")
-    for name in (*sources.SOURCES, build.HISTORIC):
+    for name in (*sources.SOURCES, HISTORIC):
         __import__(f"chromaflow.data.sources.{name}")
         assert callable(sys.modules[f"chromaflow.data.sources.{name}"].SOURCE)
         assert name == "sample" or name in text

@@ -6,11 +6,12 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image, ImageChops
 
+from chromaflow.data.snapshot.manifest import KINDS
 from chromaflow.data.snapshot.read import read_snapshot
 from chromaflow.errors import DataError
 from chromaflow.project import files
 from chromaflow.reporting.metadata import croissant
-from tests.support.description import SCHEMA, pictures, write_tables
+from tests.support.description import pictures, write_tables
 
 mlcroissant = pytest.importorskip("mlcroissant")
 
@@ -48,9 +49,10 @@ def test_mlcroissant_finds_it_valid_and_reads_the_tables_back(checkout):
 
 def test_what_neither_trains_nor_was_refused_has_its_table(checkout, rows):
     _, (grey, _) = rows
-    historic = {name: value for name, value in grey.items() if name != "reasons"}
-    table = pa.Table.from_pylist([historic], schema=SCHEMA)
-    pq.write_table(table, checkout.validated / "historic.parquet")
+    kind = KINDS["historic"]
+    historic = {name: grey.get(name, "a group") for name in kind.schema.names}
+    table = pa.Table.from_pylist([historic], schema=kind.schema)
+    pq.write_table(table, checkout.validated / kind.file)
     path = described(checkout)
     assert croissant.check(path)
     assert records(path, "historic") == [historic]

@@ -28,7 +28,7 @@ from chromaflow import console
 from chromaflow.data.ingest.inspect import Inspection, inspect
 from chromaflow.data.ingest.prefetch import Fetcher
 from chromaflow.data.ingest.previous import Known, described
-from chromaflow.data.snapshot.manifest import NAME, read_manifest, to_table, write_manifest
+from chromaflow.data.snapshot.manifest import HISTORIC, read_manifest, to_table, write_manifest
 from chromaflow.data.snapshot.shards import Member, StoredImages, write_shard
 from chromaflow.data.sources.base import Record, Source, UnreadableError, image_id, open_source
 from chromaflow.errors import DataError
@@ -39,8 +39,6 @@ from chromaflow.settings.sources import SOURCES
 
 Progress = Callable[[str, int | None], AbstractContextManager[Callable[[int], None]]]
 Row = dict[str, Any]
-
-HISTORIC = "historic"
 
 
 def _shards(table: pa.Table) -> list[str]:
@@ -142,9 +140,9 @@ def _staging_folders(raw: Path) -> list[Path]:
     return sorted(raw.parent.glob(f".{raw.name}.*.partial"))
 
 
-def _open_staging(raw: Path, settings: Settings) -> Path:
+def _open_staging(project: Project, settings: Settings) -> Path:
     """The folder for unfinished shards of just this source, these settings and this manifest."""
-    manifest = raw / NAME
+    raw, manifest = project.raw, project.raw_manifest
     basis = [
         settings.source.model_dump(mode="json"),
         files.sha256_of(manifest) if manifest.exists() else "",
@@ -158,16 +156,16 @@ def _open_staging(raw: Path, settings: Settings) -> Path:
     return staging
 
 
-def _known(raw: Path, staging: Path, source: str) -> pa.Table:
+def _known(project: Project, staging: Path, source: str) -> pa.Table:
     """Rows of a source whose shards are in the snapshot, or were finished before a kill."""
-    tables = [read_manifest(raw / NAME)]
+    tables = [read_manifest(project.raw_manifest)]
     tables += [read_manifest(path) for path in sorted((staging / source).glob("[0-9]*.parquet"))]
     table = pa.concat_tables(tables).combine_chunks()
     present = [
         shard
         for shard in _shards(table)
         if re.fullmatch(rf"{source}/\d{{6,}}\.tar", shard)
-        and ((raw / shard).is_file() or (staging / shard).is_file())
+        and ((project.raw / shard).is_file() or (staging / shard).is_file())
     ]
     return table.filter(pc.is_in(table["shard"], pa.array(present, pa.string())))
 
@@ -200,32 +198,32 @@ def _noting(images: Iterable[tuple[Member, Row]], rows: list[Row]) -> Iterator[M
         yield member
 
 
-def _commit(raw: Path, staging: Path, old: pa.Table, table: pa.Table) -> bool:
+def _commit(project: Project, staging: Path, old: pa.Table, table: pa.Table) -> bool:
     """Move finished shards into the snapshot, then make them part of it; whether there was need."""
     names = [name for name in _shards(table) if (staging / name).exists()]
     if not names and table.equals(old):
         return False
     for name in names:
-        (raw / name).parent.mkdir(parents=True, exist_ok=True)
-        (staging / name).replace(raw / name)
-    for folder in {(raw / name).parent for name in names}:
+        (project.raw / name).parent.mkdir(parents=True, exist_ok=True)
+        (staging / name).replace(project.raw / name)
+    for folder in {(project.raw / name).parent for name in names}:
         descriptor = os.open(folder, os.O_RDONLY)
         os.fsync(descriptor)
         os.close(descriptor)
-    write_manifest(raw / NAME, table)
+    write_manifest(project.raw_manifest, table)
     return True
 
 
-def _sweep(raw: Path, table: pa.Table) -> None:
+def _sweep(project: Project, table: pa.Table) -> None:
     """Remove what ingests wrote and the manifest does not name; nothing else is touched."""
-    used = set(_shards(table))
+    used, raw = set(_shards(table)), project.raw
     for source in (*SOURCES, HISTORIC):
         for path in (raw / source).glob("*.tar"):
             if re.fullmatch(r"\d{6,}\.tar", path.name) and f"{source}/{path.name}" not in used:
                 path.unlink()
         with contextlib.suppress(OSError):
             (raw / source).rmdir()
-    for path in raw.glob(f".{NAME}.*.partial"):
+    for path in raw.glob(f".{project.raw_manifest.name}.*.partial"):
         path.unlink()
     for folder in _staging_folders(raw):
         shutil.rmtree(folder)
@@ -246,7 +244,7 @@ def _collect(
     advance: Callable[[int], None],
 ) -> list[pa.Table]:
     """The rows of one source, after its new images were staged."""
-    rows = _known(project.raw, staging, name)
+    rows = _known(project, staging, name)
     known = Known(name, rows, settings.source.max_pixels)
     fetcher = Fetcher(project, settings, name)
     with StoredImages(project.raw, staging) as stored:
@@ -260,16 +258,15 @@ def _collect(
 def _renew(
     project: Project, settings: Settings, sources: dict[str, Source], progress: Progress
 ) -> dict[str, Any]:
-    raw = project.raw
-    old = read_manifest(raw / NAME)
-    staging = _open_staging(raw, settings)
+    old = read_manifest(project.raw_manifest)
+    staging = _open_staging(project, settings)
     tables = []
     with progress("Reading", sum(source.total for source in sources.values())) as advance:
         for name, source in sources.items():
             tables += _collect(project, settings, staging, name, source.records(), advance)
     table = pa.concat_tables(tables).sort_by("id")
-    changed = _commit(raw, staging, old, table)
-    _sweep(raw, table)
+    changed = _commit(project, staging, old, table)
+    _sweep(project, table)
     return {
         "changed": changed,
         "source": settings.source.name,

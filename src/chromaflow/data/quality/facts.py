@@ -4,24 +4,13 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from chromaflow.data.quality.duplicates import codes_of, first_of
-from chromaflow.errors import DataError
+from chromaflow.data.snapshot.manifest import HISTORIC, read_raw
 from chromaflow.project.paths import Project
 from chromaflow.settings import Quality
 
-# What this step reads of the raw manifest.
-COLUMNS = (
-    *("id", "source", "url", "label", "license", "sha256", "bytes", "width", "height", "decodes"),
-    *("mean_chroma", "chroma_spread", "mean_a", "mean_b", "luma_spread", "free_chroma"),
-    *("phash", "shard", "key", "error", "split_hint"),
-)
-NAME = "manifest.parquet"
-# Few texts in many rows: kept once, with a number in each row.
-_REPEATED = ("source", "label", "license", "shard", "error", "split_hint")
-HISTORIC = "historic"
 # Toned prints are seldom as strong, sunsets are: from there on chroma counts no more, Lab units.
 _STRONG_CHROMA = 25.0
 _MEASURES = ("mean_chroma", "chroma_spread", "free_chroma", "luma_spread", "decodes")
@@ -33,23 +22,13 @@ Rows = NDArray[np.int64]
 Mask = NDArray[np.bool_]
 
 
-def read(project: Project) -> pa.Table:
+def read_manifest(project: Project) -> pa.Table:
     """The raw manifest, sorted by id.
 
     Raises:
         DataError: It is missing, broken, or lacks a column.
     """
-    path = project.raw / NAME
-    again = f"rm {path}, then chromaflow ingest"
-    try:
-        table = pq.read_table(path, read_dictionary=list(_REPEATED))
-    except FileNotFoundError:
-        raise DataError(f"there is no {path}.", "chromaflow ingest") from None
-    except (OSError, pa.ArrowException) as error:
-        raise DataError(f"{path} is no manifest of chromaflow: {error}", again) from None
-    if missing := set(COLUMNS) - set(table.column_names):
-        raise DataError(f"{path} lacks the columns {', '.join(sorted(missing))}.", again)
-    table = table.combine_chunks()
+    table = read_raw(project.raw_manifest).combine_chunks()
     ids = table["id"]
     if not pc.all(pc.less_equal(ids[:-1], ids[1:]), min_count=0).as_py():
         table = table.sort_by("id").combine_chunks()
@@ -89,7 +68,7 @@ def age_order(table: pa.Table) -> Rows:
     return order
 
 
-def copies(table: pa.Table, contents: Rows, order: Rows) -> NDArray[np.float64]:
+def copies_of(table: pa.Table, contents: Rows, order: Rows) -> NDArray[np.float64]:
     """For each row the older row with the same bytes, where both decode; else NaN, (N,).
 
     `contents` are numbers for the bytes of each row, (N,).
@@ -115,7 +94,7 @@ def _sorted_codes(texts: pa.Array) -> Rows:
     return np.concatenate([[0], np.cumsum(new)])[: len(texts)]
 
 
-def facts(table: pa.Table, copy_of: NDArray[np.float64], quality: Quality) -> pd.DataFrame:
+def row_facts(table: pa.Table, copy_of: NDArray[np.float64], quality: Quality) -> pd.DataFrame:
     """What the rules judge, as compact columns, one row an image in the order of the manifest.
 
     `free_share` is the part of the chroma, root mean squares, that lightness does not tell. A
@@ -162,11 +141,3 @@ def tones(table: pa.Table, rows: Rows) -> list[str]:
     degrees = np.degrees(np.arctan2(_numbers(taken, "mean_b"), _numbers(taken, "mean_a")))
     low, high = _SEPIA_DEGREES
     return ["sepia" if low <= degree <= high else "tinted" for degree in degrees]
-
-
-def photographs(table: pa.Table) -> pa.Array:
-    """What the photograph of each row is called: its url up to the first `#`."""
-    urls = column(table, "url")
-    if pc.any(pc.match_substring(urls, "#")).as_py():
-        urls = pc.replace_substring_regex(urls, "(?s)#.*", "")
-    return urls

@@ -8,7 +8,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from chromaflow.data.quality import facts as manifest
 from chromaflow.data.quality.duplicates import (
     Hashes,
     Likeness,
@@ -19,9 +18,10 @@ from chromaflow.data.quality.duplicates import (
     name_groups,
     parse_hashes,
 )
-from chromaflow.data.quality.facts import HISTORIC, Mask, Rows
+from chromaflow.data.quality.facts import Mask, Rows, age_order, column, equals, texts
 from chromaflow.data.quality.quarantine import Quarantine
 from chromaflow.data.quality.splits import hint_codes, hint_of_groups
+from chromaflow.data.snapshot.manifest import HISTORIC, photographs_of
 from chromaflow.errors import DataError
 from chromaflow.project.splits import SPLITS
 from chromaflow.settings import Settings
@@ -67,11 +67,11 @@ def _alike(alike: Likeness, mask: Mask) -> Likeness:
 
 def _hashes(table: pa.Table, rows: Rows) -> Hashes:
     try:
-        return parse_hashes(manifest.column(table, "phash").take(pa.array(rows)))
+        return parse_hashes(column(table, "phash").take(pa.array(rows)))
     except ValueError as error:
         raise DataError(
             f"the column phash of the manifest is broken: {error}.",
-            f"rm data/raw/{manifest.NAME}, then chromaflow ingest",
+            "rm data/raw/manifest.parquet, then chromaflow ingest",
         ) from None
 
 
@@ -121,12 +121,12 @@ def group(table: pa.Table, quarantine: Quarantine, settings: Settings) -> Groupe
         DataError: The manifest's hashes are broken.
     """
     distance = settings.quality.duplicate_distance
-    order = manifest.age_order(table)
+    order = age_order(table)
     rows = order[~quarantine.refused[order]]
-    historic = manifest.equals(table, "split_hint", HISTORIC)[rows]
-    texts = manifest.photographs(table).take(pa.array(rows))
-    numbers, hashes = codes_of(texts), _hashes(table, rows)
-    hints = hint_codes(manifest.texts(table, "split_hint").take(pa.array(rows)))
+    historic = equals(table, "split_hint", HISTORIC)[rows]
+    photographs = photographs_of(column(table, "url")).take(pa.array(rows))
+    numbers, hashes = codes_of(photographs), _hashes(table, rows)
+    hints = hint_codes(texts(table, "split_hint").take(pa.array(rows)))
     alike = likeness(hashes, distance)
     young = np.flatnonzero(~historic)
     founders = np.full(len(rows), -1)
@@ -140,7 +140,7 @@ def group(table: pa.Table, quarantine: Quarantine, settings: Settings) -> Groupe
     if settings.split.hints:
         left = np.where(witness < 0, founders, -1)
         refusals.against_hints(*_against_hints(left, hints), hints)
-    names = _names(founders, historic, texts, numbers)
+    names = _names(founders, historic, photographs, numbers)
     return Grouped(rows, names, hints, historic, alike).only(~quarantine.refused[rows])
 
 

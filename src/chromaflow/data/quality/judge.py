@@ -24,6 +24,7 @@ from great_expectations.data_context.types.resource_identifiers import (
 from numpy.typing import NDArray
 
 from chromaflow.data.quality.expectations import Asked
+from chromaflow.data.snapshot.validation import ExpectationResult
 from chromaflow.project import files
 
 _SITE = "data-docs"
@@ -66,22 +67,10 @@ def _localize(page: str) -> str:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came out of one expectation: how many rows failed, and which."""
+    """What came out of one expectation: its result, and the rows that failed, (N,)."""
 
-    name: str
-    column: str
-    success: bool
-    unexpected: int
+    result: ExpectationResult
     rows: NDArray[np.int64]
-
-    def as_json(self) -> dict[str, Any]:
-        """The outcome as `validation.json` lists it."""
-        return {
-            "name": self.name,
-            "column": self.column,
-            "success": self.success,
-            "unexpected": self.unexpected,
-        }
 
 
 def _show(result: dict[str, Any], rows: NDArray[np.int64], column: str, ids: pa.Array) -> None:
@@ -100,13 +89,11 @@ def _outcome(name: str, item: Any, ids: pa.Array | None) -> Outcome:
     rows = np.array(item.result.get("unexpected_index_list") or [], np.int64)
     if ids is not None and len(rows):
         _show(item.result, rows, column, ids)
-    return Outcome(
-        name=name,
-        column=column,
-        success=bool(item.success),
-        unexpected=int(item.result.get("unexpected_count", 0 if item.success else 1)),
-        rows=rows,
+    unexpected = int(item.result.get("unexpected_count", 0 if item.success else 1))
+    result = ExpectationResult(
+        name=name, column=column, success=bool(item.success), unexpected=unexpected
     )
+    return Outcome(result, rows)
 
 
 class Judge:
@@ -193,10 +180,10 @@ class Judge:
         for name, outcomes in self._judged.items():
             (page,) = (folder / "validations" / name).rglob("*.html")
             link = f'<a href="{page.relative_to(folder).as_posix()}">{html.escape(name)}</a>'
-            for outcome in outcomes:
-                mark = "✓" if outcome.success else "✗"
-                cells = (link, html.escape(outcome.name), html.escape(outcome.column), mark)
-                count = outcome.unexpected
+            for result in (outcome.result for outcome in outcomes):
+                mark = "✓" if result.success else "✗"
+                cells = (link, html.escape(result.name), html.escape(result.column), mark)
+                count = result.unexpected
                 rows.append(f"<tr><td>{'</td><td>'.join(cells)}</td><td>{count:,}</td></tr>")
         return _INDEX.format(style=_STYLE, rows="\n".join(rows))
 

@@ -2,8 +2,6 @@
 
 from collections import Counter
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,13 +10,22 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from chromaflow.data.quality import drift, expectations, waivers
-from chromaflow.data.quality import facts as manifest
 from chromaflow.data.quality.duplicates import codes_of
-from chromaflow.data.quality.facts import HISTORIC, NAME, Rows
+from chromaflow.data.quality.facts import (
+    Rows,
+    age_order,
+    column,
+    copies_of,
+    read_manifest,
+    row_facts,
+    texts,
+)
 from chromaflow.data.quality.grouping import Grouped, group, separation
 from chromaflow.data.quality.judge import Judge, Outcome
 from chromaflow.data.quality.quarantine import Quarantine
 from chromaflow.data.quality.splits import UNUSED, check_splits, names_of, place_rows
+from chromaflow.data.snapshot.manifest import HISTORIC, KINDS
+from chromaflow.data.snapshot.validation import ChromaHistogram, ValidationReport, WaiverCounts
 from chromaflow.errors import DataError
 from chromaflow.project import files
 from chromaflow.project.paths import Project
@@ -39,12 +46,12 @@ class _Judged:
     contents: Rows
     quarantine: Quarantine
     outcomes: list[Outcome]
-    waivers: dict[str, int]
+    waivers: WaiverCounts
 
 
 def _rules(table: pa.Table, settings: Settings) -> dict[str, list[expectations.Rule]]:
     licenses, labels = (
-        [text or "" for text in manifest.texts(table, name).dictionary.to_pylist()]
+        [text or "" for text in texts(table, name).dictionary.to_pylist()]
         for name in ("license", "label")
     )
     return expectations.row_rules(settings.quality, licenses, labels)
@@ -52,7 +59,7 @@ def _rules(table: pa.Table, settings: Settings) -> dict[str, list[expectations.R
 
 def _waived(
     project: Project, table: pa.Table, rules: list[expectations.Rule]
-) -> tuple[dict[str, Rows], dict[str, int]]:
+) -> tuple[dict[str, Rows], WaiverCounts]:
     """The rows that people released from each rule; and how many releases hold and do not."""
     decided = {release.id: release for release in waivers.read(project)}
     found = pc.is_in(table["id"], pa.array(list(decided), pa.string()))
@@ -68,22 +75,22 @@ def _waived(
             held += 1
             for name in waived.keys() & set(release.rules):
                 waived[name].append(row)
-    counts = {"held": held, "void": len(decided) - held}
+    counts = WaiverCounts(held=held, void=len(decided) - held)
     return {name: np.array(chosen, np.int64) for name, chosen in waived.items()}, counts
 
 
 def _judge_rows(judge: Judge, project: Project, settings: Settings) -> _Judged:
-    table = manifest.read(project)
-    contents = codes_of(manifest.column(table, "sha256"))
-    copies = manifest.copies(table, contents, manifest.age_order(table))
-    facts = manifest.facts(table, copies, settings.quality)
-    ids = manifest.column(table, "id")
+    table = read_manifest(project)
+    contents = codes_of(column(table, "sha256"))
+    copies = copies_of(table, contents, age_order(table))
+    facts = row_facts(table, copies, settings.quality)
+    ids = column(table, "id")
     outcomes = judge.judge("manifest", facts, expectations.manifest_rules(), ids)
     rules = []
     for name, asked in _rules(table, settings).items():
         outcomes += judge.judge(name, facts, [(r.name, r.expectation) for r in asked], ids)
         rules += asked
-    failed = {outcome.name: outcome.rows for outcome in outcomes}
+    failed = {outcome.result.name: outcome.rows for outcome in outcomes}
     waived, counts = _waived(project, table, rules)
     quarantine = Quarantine(table)
     for rule in rules:
@@ -95,7 +102,7 @@ def _judge_rows(judge: Judge, project: Project, settings: Settings) -> _Judged:
 def _place(judged: _Judged, grouped: Grouped, settings: Settings) -> Rows:
     """The number of the split of each grouped row, or of `historic` or nothing, (N,)."""
     young = grouped.only(~grouped.historic)
-    labels = codes_of(manifest.texts(judged.table, "label"))[young.rows]
+    labels = codes_of(texts(judged.table, "label"))[young.rows]
     hints = young.hints if settings.split.hints else None
     places = np.full(len(grouped.rows), _PLACES.index(HISTORIC))
     places[~grouped.historic] = place_rows(young.names, settings.split, labels, hints)
@@ -103,7 +110,7 @@ def _place(judged: _Judged, grouped: Grouped, settings: Settings) -> Rows:
 
 
 def _judge_labels(judge: Judge, accepted: pa.Table, settings: Settings) -> list[Outcome]:
-    labels = manifest.texts(accepted, "label")
+    labels = texts(accepted, "label")
     counts = np.bincount(codes_of(labels), minlength=len(labels.dictionary))
     present = np.flatnonzero(counts)
     if not len(present):
@@ -146,12 +153,13 @@ def _check_tables(
     """
     quality = settings.quality
     tables = {name for name, _ in expectations.table_rules(quality)}
-    failed = [outcome for outcome in outcomes if not outcome.success and outcome.name in tables]
+    results = [outcome.result for outcome in outcomes]
+    failed = [result for result in results if not result.success and result.name in tables]
     if not failed:
         return
     name = failed[0].name
-    problem = f"{project.raw / NAME} fails {name} {failed[0].column}"
-    mend = f"rm {project.raw / NAME}, then chromaflow ingest"
+    problem = f"{project.raw_manifest} fails {name} {failed[0].column}"
+    mend = f"rm {project.raw_manifest}, then chromaflow ingest"
     if name == "min_images":
         causes = ", ".join(f"{n} {rule}" for rule, n in Counter(counts).most_common())
         problem = (
@@ -185,16 +193,17 @@ def _by_label(accepted: pa.Table) -> dict[str, dict[str, int]]:
     return found
 
 
-def _write(folder: Path, tables: dict[str, pa.Table], report: dict[str, Any]) -> None:
-    with files.atomic_folder(folder) as temporary:
+def _write(project: Project, tables: dict[str, pa.Table], report: ValidationReport) -> None:
+    with files.atomic_folder(project.validated) as folder:
         for name, table in tables.items():
+            path = folder / KINDS[name].file
             # Without Arrow's own schema, repeated texts are plain texts for whoever reads them.
-            pq.write_table(table, temporary / name, compression="zstd", store_schema=False)
-        files.write_json(temporary / "validation.json", report)
+            pq.write_table(table, path, compression="zstd", store_schema=False)
+        files.write_json(folder / project.validation_report.name, report.to_json())
 
 
 def _tables(judged: _Judged, grouped: Grouped, places: Rows) -> dict[str, pa.Table]:
-    """What is written, each table sorted by id."""
+    """What is written, by the names of `KINDS`; each table sorted by id."""
     length = len(judged.table)
     all_places = np.full(length, -1)
     all_places[grouped.rows] = places
@@ -207,10 +216,10 @@ def _tables(judged: _Judged, grouped: Grouped, places: Rows) -> dict[str, pa.Tab
         pa.array(all_places[(all_places >= 0) & (all_places < len(SPLITS))], pa.int8()), SPLITS
     )
     return {
-        NAME: chosen(*SPLITS).append_column("split", splits),
-        "historic.parquet": chosen(HISTORIC),
-        "unused.parquet": chosen(UNUSED),
-        "quarantine.parquet": judged.quarantine.rejected(),
+        "images": chosen(*SPLITS).append_column("split", splits),
+        "historic": chosen(HISTORIC),
+        "unused": chosen(UNUSED),
+        "quarantine": judged.quarantine.rejected(),
     }
 
 
@@ -219,12 +228,12 @@ class Judgement:
     """What came of judging a snapshot.
 
     Args:
-        report: What `validation.json` holds.
+        report: The numbers.
         accepted: The validated manifest, sorted by id.
         refused: The quarantine, sorted by id.
     """
 
-    report: dict[str, Any]
+    report: ValidationReport
     accepted: pa.Table
     refused: pa.Table
 
@@ -243,9 +252,7 @@ def judge_snapshot(project: Project, settings: Settings) -> Judgement:
         settings: `quality`, `split` and, of `source`, `max_pixels` and what chooses the images.
 
     Returns:
-        With its report: `success`, `rows`, `accepted`, `quarantined`, `historic`,
-        `unused`, `reasons` (how often each rule refused a row), `splits` (images a split), `labels`
-        (images a label and split), `mean_chroma` (images a bin), `releases`, `expectations`.
+        The report and the two tables that people look at.
 
     Raises:
         DataError: There is no manifest, a table as a whole is not acceptable, or a split that the
@@ -260,7 +267,7 @@ def judge_snapshot(project: Project, settings: Settings) -> Judgement:
     frame = separation(judged.contents, grouped.only(used), places[used])
     outcomes = judged.outcomes
     tables = _tables(judged, grouped, places)
-    accepted = tables[NAME]
+    accepted = tables["images"]
     # First, because it tells most where nothing was accepted.
     size = pd.DataFrame({"images": [len(accepted)]})
     outcomes += judge.judge("size", size, expectations.size_rules(settings.quality))
@@ -272,20 +279,20 @@ def judge_snapshot(project: Project, settings: Settings) -> Judgement:
     judge.write_docs(project.data_docs)
     _check_tables(outcomes, project, settings, judged.quarantine.counts, moved)
     in_splits = places[places < len(SPLITS)]
-    report = {
-        "success": True,
-        "rows": len(judged.table),
-        "accepted": len(accepted),
-        "quarantined": len(tables["quarantine.parquet"]),
-        "historic": len(tables["historic.parquet"]),
-        "unused": len(tables["unused.parquet"]),
-        "reasons": judged.quarantine.counts,
-        "splits": check_splits(names_of(in_splits), settings.split),
-        "labels": _by_label(accepted),
-        "mean_chroma": record.model_dump(exclude={"sources", "settings"}),
-        "releases": judged.waivers,
-        "expectations": [outcome.as_json() for outcome in outcomes if outcome.name != "max_drift"],
-    }
-    _write(project.validated, tables, report)
+    report = ValidationReport(
+        success=True,
+        rows=len(judged.table),
+        accepted=len(accepted),
+        quarantined=len(tables["quarantine"]),
+        historic=len(tables["historic"]),
+        unused=len(tables["unused"]),
+        reasons=judged.quarantine.counts,
+        splits=check_splits(names_of(in_splits), settings.split),
+        labels=_by_label(accepted),
+        mean_chroma=ChromaHistogram(edges=record.edges, mean_chroma=record.mean_chroma),
+        waivers=judged.waivers,
+        expectations=[o.result for o in outcomes if o.result.name != "max_drift"],
+    )
+    _write(project, tables, report)
     drift.write(project, record)
-    return Judgement(report, accepted, tables["quarantine.parquet"])
+    return Judgement(report, accepted, tables["quarantine"])

@@ -8,9 +8,8 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from chromaflow.data.quality import facts as manifest
 from chromaflow.data.quality.expectations import Rule
-from chromaflow.data.quality.facts import Mask, Rows
+from chromaflow.data.quality.facts import Mask, Rows, column, tones
 
 
 class Quarantine:
@@ -48,17 +47,17 @@ class Quarantine:
 
     def _values(self, name: str, rows: Rows, facts: pd.DataFrame) -> list[Any]:
         if name == "tone":
-            return manifest.tones(self._table, rows)
+            return tones(self._table, rows)
         if name == "copy_of":
             return self.names(facts["copy_of"].to_numpy()[rows].astype(np.int64))
         if name in facts:
             return list(facts[name].take(rows))
-        taken = manifest.column(self._table, name).take(pa.array(rows))
+        taken = column(self._table, name).take(pa.array(rows))
         return list(taken.to_pylist())
 
     def names(self, rows: Rows) -> list[str]:
         """The ids of rows."""
-        return list(manifest.column(self._table, "id").take(pa.array(rows)).to_pylist())
+        return list(column(self._table, "id").take(pa.array(rows)).to_pylist())
 
     @property
     def counts(self) -> dict[str, int]:

@@ -6,25 +6,18 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from chromaflow.data.quality import waivers
 from chromaflow.data.quality.facts import Rows
+from chromaflow.data.snapshot.manifest import KINDS, read_validated
 from chromaflow.errors import DataError
 from chromaflow.project.paths import Project
 
 
 def _read(project: Project) -> pa.Table:
-    path = project.validated / "quarantine.parquet"
-    try:
-        columns = ["id", "sha256", "label", "shard", "key", "reasons", "rules"]
-        return pq.read_table(path, columns=columns).combine_chunks()
-    except FileNotFoundError:
-        raise DataError(f"there is no {path}.", "chromaflow validate") from None
-    except (OSError, pa.ArrowException) as error:
-        raise DataError(
-            f"{path} is no quarantine of this chromaflow: {error}", "chromaflow validate"
-        ) from None
+    path = project.validated / KINDS["quarantine"].file
+    columns = ["id", "sha256", "label", "shard", "key", "reasons", "rules"]
+    return read_validated(path, columns).combine_chunks()
 
 
 def _counts(refused: pa.Table) -> dict[str, int]:

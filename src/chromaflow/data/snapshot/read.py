@@ -10,30 +10,14 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
+from chromaflow.data.snapshot.manifest import KINDS, photographs_of, read_validated
+from chromaflow.data.snapshot.validation import ValidationReport
 from chromaflow.errors import DataError
 from chromaflow.project import dvc, files
 from chromaflow.project.paths import Project
 
-MANIFEST = "manifest.parquet"
-_VALIDATE = "chromaflow validate"
 _RESTORE = "dvc checkout data.dvc --force"
-_NEEDED = {
-    *("id", "source", "url", "label", "license", "sha256", "bytes", "width", "height"),
-    *("mean_chroma", "shard", "key"),
-}
-# File, columns of its own, and what it holds.
-_PARTS: dict[str, tuple[str, set[str], str]] = {
-    "images": (MANIFEST, {"split"}, "the accepted images, one row each"),
-    "quarantine": ("quarantine.parquet", {"reasons"}, "the refused images, each with its reasons"),
-    "historic": (
-        "historic.parquet",
-        set(),
-        "grey photographs to color, which never train or judge",
-    ),
-    "unused": ("unused.parquet", set(), "acceptable images that the sizes of the splits leave out"),
-}
 _OPTIONAL = ("historic", "unused")
 
 
@@ -68,14 +52,14 @@ class Snapshot:
     Args:
         parts: The tables in `data/validated`: `images` and `quarantine`, and where they exist
             `historic` and `unused`.
-        validation: What `validation.json` holds.
+        validation: What the validation counted.
         raw_md5: By which DVC knows `data/raw`; empty where it is not recorded.
         raw_manifest: SHA-256 of the raw manifest.
         shards: The raw shards, by their names relative to `data/raw`.
     """
 
     parts: Mapping[str, Part]
-    validation: Mapping[str, Any]
+    validation: ValidationReport
     raw_md5: str
     raw_manifest: str
     shards: Mapping[str, File]
@@ -112,47 +96,23 @@ def read_snapshot(project: Project) -> Snapshot:
         DataError: A table or a shard is missing or not what it should be.
     """
     parts = {}
-    for name, (file, needed, meaning) in _PARTS.items():
-        path = project.validated / file
+    for name, kind in KINDS.items():
+        path = project.validated / kind.file
         if name not in _OPTIONAL or path.is_file():
-            table = _read_table(path, _NEEDED | needed)
-            parts[name] = Part(_hashed(path), table.sort_by("id"), meaning)
+            table = read_validated(path, kind.schema.names)
+            parts[name] = Part(_hashed(path), table.sort_by("id"), kind.meaning)
     if not len(parts["images"].table):
-        raise DataError(f"{project.validated / MANIFEST} holds no image.", _VALIDATE)
-    raw_manifest = project.raw / MANIFEST
-    if not raw_manifest.is_file():
-        raise DataError(f"there is no {raw_manifest}.", "chromaflow ingest")
+        raise DataError(f"{project.accepted_manifest} holds no image.", "chromaflow validate")
+    if not project.raw_manifest.is_file():
+        raise DataError(f"there is no {project.raw_manifest}.", "chromaflow ingest")
     names = {name for part in parts.values() for name in part.table["shard"].unique().to_pylist()}
     return Snapshot(
         parts=parts,
-        validation=_read_validation(project.validated / "validation.json"),
+        validation=ValidationReport.read(project.validation_report),
         raw_md5=dvc.snapshot_digest(project),
-        raw_manifest=files.sha256_of(raw_manifest),
+        raw_manifest=files.sha256_of(project.raw_manifest),
         shards=_shards(project, sorted(names)),
     )
-
-
-def _read_table(path: Path, needed: set[str]) -> pa.Table:
-    try:
-        table = pq.read_table(path)
-    except FileNotFoundError:
-        raise DataError(f"there is no {path}.", _VALIDATE) from None
-    except (OSError, pa.ArrowException) as error:
-        raise DataError(f"{path} cannot be read: {error}", _VALIDATE) from None
-    if missing := needed - set(table.column_names):
-        raise DataError(f"{path} lacks the columns {', '.join(sorted(missing))}.", _VALIDATE)
-    return table
-
-
-def _read_validation(path: Path) -> Mapping[str, Any]:
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-        if not {"accepted", "quarantined", "reasons", "rows", "splits"} <= set(value):
-            raise ValueError("it lacks counts")
-    except (OSError, ValueError, TypeError) as error:
-        raise DataError(f"{path} cannot be read: {error}", _VALIDATE) from None
-    found: Mapping[str, Any] = value
-    return found
 
 
 def _hashed(path: Path) -> File:
@@ -211,8 +171,8 @@ def counts(table: pa.Table, column: str) -> list[tuple[str, int]]:
 
 
 def photographs(table: pa.Table) -> int:
-    """Of how many photographs the rows are parts: urls that agree up to the first `#` are one."""
-    return int(pc.count_distinct(pc.replace_substring_regex(table["url"], "(?s)#.*", "")).as_py())
+    """Of how many photographs the rows are parts."""
+    return int(pc.count_distinct(photographs_of(table["url"])).as_py())
 
 
 def select(table: pa.Table, column: str, value: str) -> pa.Table:

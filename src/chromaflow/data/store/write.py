@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from chromaflow import console
+from chromaflow.data.snapshot.manifest import read_validated
 from chromaflow.data.store import chunks, decode, statistics
 from chromaflow.data.store.convert import Group, Manner, Photograph, Work, convert
 from chromaflow.data.store.read import INDEX, LABELS
@@ -37,7 +37,7 @@ _Index = dict[str, list[chunks.Chunk]]
 STATISTICS = "statistics.json"
 HISTOGRAM = "ab_histogram.npy"
 _COLUMNS = ["split", "shard", "id", "key", "sha256", "label"]
-_VALIDATE = "run chromaflow validate"
+_VALIDATE = "chromaflow validate"
 # Another number makes every shard anew: raise it when the same photograph shall give other bytes.
 _FORMAT = 3
 _LARGEST_SHARD = 2**32 - 1
@@ -106,19 +106,14 @@ def preprocess(
 
 
 def _read_groups(project: Project, settings: Settings) -> list[_Group]:
-    path = project.validated / "manifest.parquet"
-    try:
-        table = pq.read_table(path, columns=_COLUMNS)
-        order = ["split", "shard"]
-        counts = table.group_by(order).aggregate([([], "count_all")])
-        table = table.sort_by([(name, "ascending") for name in [*order, "id"]])
-        table = table.set_column(
-            table.schema.get_field_index("label"), "label", table["label"].cast(pa.string())
-        )
-    except FileNotFoundError:
-        raise DataError(f"{path} is missing.", _VALIDATE) from None
-    except (OSError, ValueError, KeyError) as error:
-        raise DataError(f"{path} cannot be read: {error}", _VALIDATE) from None
+    path = project.accepted_manifest
+    table = read_validated(path, _COLUMNS)
+    order = ["split", "shard"]
+    counts = table.group_by(order).aggregate([([], "count_all")])
+    table = table.sort_by([(name, "ascending") for name in [*order, "id"]])
+    table = table.set_column(
+        table.schema.get_field_index("label"), "label", table["label"].cast(pa.string())
+    )
     groups: list[_Group] = []
     start = 0
     for row in counts.sort_by([(name, "ascending") for name in order]).to_pylist():
@@ -138,7 +133,7 @@ def _group(split: str, shard: str, table: Any, settings: Settings) -> _Group:
     if split not in SPLITS or path.is_absolute() or ".." in path.parts:
         raise DataError(
             f"The validated manifest names a split {split!r} and a shard {shard!r}.",
-            f"run chromaflow ingest, then {_VALIDATE}",
+            f"chromaflow ingest, then {_VALIDATE}",
         )
     depends = [
         _FORMAT,

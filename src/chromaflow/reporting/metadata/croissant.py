@@ -8,6 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from chromaflow.data.snapshot.manifest import MEANINGS
 from chromaflow.data.snapshot.read import File, Part, Snapshot, counts, photographs, select
 from chromaflow.data.sources.origins import ORIGINS
 from chromaflow.errors import DataError
@@ -77,32 +78,6 @@ _SPLIT_TYPES = {
     "validation": "cr:ValidationSplit",
     "test": "cr:TestSplit",
 }
-_COLUMNS = {
-    "id": "64 bits of the SHA-256 of source and url: where the image is, not what it holds",
-    "source": "the collection it comes from",
-    "url": "where it comes from; images whose urls agree up to # are parts of one photograph",
-    "label": "its category, or empty",
-    "license": "under which terms it may be used, as far as known",
-    "sha256": "of its bytes, hexadecimal",
-    "bytes": "size of its file",
-    "width": "pixels",
-    "height": "pixels",
-    "decodes": "whether it is a picture",
-    "mean_chroma": "mean distance from grey, CIE Lab units",
-    "chroma_spread": "standard deviation of chroma, CIE Lab units",
-    "free_chroma": "distance of colors from the mean color of their lightness, CIE Lab units",
-    "phash": "perceptual hash, 64 bits, hexadecimal",
-    "shard": "the tar archive that holds it, relative to data/raw",
-    "key": "its name in the archive, without extension",
-    "error": "why it does not decode",
-    "mean_a": "mean of a*, CIE Lab units",
-    "mean_b": "mean of b*, CIE Lab units",
-    "luma_spread": "standard deviation of L*, 0 to 100",
-    "split_hint": "the split that the source tells, if any",
-    "group": "images that are near-duplicates or parts of one photograph share it",
-    "split": "train, validation or test",
-    "reasons": "why it may not train",
-}
 # Licenses are free texts; what begins like this is a license that has an address.
 _LICENSES = (
     ("CC0", "https://creativecommons.org/publicdomain/zero/1.0/"),
@@ -155,7 +130,7 @@ def describe(snapshot: Snapshot, folder: Path) -> Node:
 
 
 def _summary(snapshot: Snapshot) -> str:
-    splits = snapshot.validation["splits"]
+    splits = snapshot.validation.splits
     parts = ", ".join(f"{splits.get(name, 0)} {name}" for name in SPLITS)
     return (
         f"{len(snapshot.accepted)} images from {photographs(snapshot.accepted)} photographs for "
@@ -176,14 +151,14 @@ def _responsibility(snapshot: Snapshot) -> Node:
         f"{count} images: {ORIGINS[name].collection}" if name in ORIGINS else f"{count} from {name}"
         for name, count in counts(snapshot.accepted, "source")
     ]
-    refused = ", ".join(f"{n} {rule}" for rule, n in snapshot.validation["reasons"].items())
-    rules = [rule["name"] for rule in snapshot.validation.get("expectations", [])]
+    refused = ", ".join(f"{n} {rule}" for rule, n in snapshot.validation.reasons.items())
+    rules = [rule.name for rule in snapshot.validation.expectations]
     labels = counts(snapshot.accepted, "label")
     few, many = labels[-1], labels[0]
     return {
         "rai:dataCollection": "; ".join(gathered),
         "rai:dataCollectionMissingData": f"{len(snapshot.refused)} of "
-        f"{snapshot.validation['rows']} images were refused ({refused or 'no reason counted'})",
+        f"{snapshot.validation.rows} images were refused ({refused or 'no reason counted'})",
         "rai:dataPreprocessingProtocol": [
             f"Judged by Great Expectations: {', '.join(rules)}",
             "Near-duplicates and parts of one photograph always stand in one split",
@@ -261,8 +236,8 @@ def _column(record_set: str, field: pa.Field) -> Node:
         "dataType": _data_type(field),
         "source": {"fileObject": {"@id": f"{record_set}-table"}, "extract": {"column": field.name}},
     }
-    if field.name in _COLUMNS:
-        node["description"] = _COLUMNS[field.name]
+    if meaning := MEANINGS[field.name]:
+        node["description"] = meaning
     if pa.types.is_list(field.type):
         node |= {"isArray": True, "arrayShape": "-1"}
     if field.name == "split":

@@ -68,7 +68,7 @@ def events(snapshot: Snapshot, namespace: str, time: datetime | None = None) -> 
     }
     size = sum(shard.size for shard in snapshot.shards.values())
     made = output_statistics_output_dataset.OutputStatisticsOutputDatasetFacet(
-        rowCount=snapshot.validation["rows"],
+        rowCount=snapshot.validation.rows,
         size=size,
         fileCount=len(snapshot.shards),
         producer=_PRODUCER,
@@ -167,14 +167,14 @@ def _assertions(
     return data_quality_assertions_dataset.DataQualityAssertionsDatasetFacet(
         [
             data_quality_assertions_dataset.Assertion(
-                assertion=rule["name"],
-                success=rule["success"],
-                column=rule["column"] or None,
+                assertion=rule.name,
+                success=rule.success,
+                column=rule.column or None,
                 # Rows that fail are set aside; only a table that fails stops the step.
                 severity="warn",
-                actual=f"{rule['unexpected']} unexpected",
+                actual=f"{rule.unexpected} unexpected",
             )
-            for rule in snapshot.validation.get("expectations", [])
+            for rule in snapshot.validation.expectations
         ],
         producer=_PRODUCER,
     )

@@ -244,7 +244,7 @@ def _pipeline(project: Project) -> Check:
 
 
 def _data(project: Project) -> Check:
-    if (project.raw / "manifest.parquet").is_file():
+    if (project.raw_manifest).is_file():
         shards = sum(1 for _ in project.raw.glob("*/*.tar"))
         return Check("data snapshot", "ok", f"{shards} shards in {project.raw}")
     if project.raw_record.is_file():
