@@ -1,4 +1,6 @@
+import hashlib
 import io
+import re
 import tarfile
 
 import numpy as np
@@ -31,12 +33,20 @@ def encoded(pixels: np.ndarray) -> bytes:
     return buffer.getvalue()
 
 
+def digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+CAT, CUP = encoded(data.chelsea()), encoded(data.coffee())
+
+
 @pytest.fixture
 def checkout(tmp_path) -> Project:
     project = Project(tmp_path)
-    members = {"cat.png": encoded(data.chelsea()), "cat.json": b"{}", "bad.jpg": b"no picture"}
+    members = {"cat.png": CAT, "cat.json": b"{}", "bad.jpg": b"no picture"}
     write_shard(project, "a/000000.tar", members)
-    write_shard(project, "b/000000.tar", {"cup.png": encoded(data.coffee())})
+    write_shard(project, "b/000000.tar", {"cup.png": CUP})
+    write_shard(project, "../secret.tar", {"cat.png": CAT})
     return project
 
 
@@ -44,12 +54,12 @@ def test_figures_keep_their_order_and_show_what_there_is(checkout, tmp_path) -> 
     sheets = Sheets(checkout, tmp_path / "out", 10**8)
     text = sheets.figures(
         [
-            Entry("cup", "b/000000.tar", "cup", ["<script>"]),
-            Entry("cat", "a/000000.tar", "cat", ["a cat"]),
-            Entry("bad", "a/000000.tar", "bad", []),
-            Entry("gone", "a/000000.tar", "gone", []),
-            Entry("away", "c/000000.tar", "away", []),
-            Entry("out", "../secret.tar", "out", []),
+            Entry("cup", "b/000000.tar", "cup", digest(CUP), ["<script>"]),
+            Entry("cat", "a/000000.tar", "cat", digest(CAT), ["a cat"]),
+            Entry("bad", "a/000000.tar", "bad", digest(b"no picture"), []),
+            Entry("gone", "a/000000.tar", "gone", digest(CAT), []),
+            Entry("away", "c/000000.tar", "away", digest(CAT), []),
+            Entry("out", "../secret.tar", "cat", digest(CAT), []),
         ]
     )
     names = [text.index(f"<code>{name}</code>") for name in ("cup", "cat", "bad", "gone", "away")]
@@ -57,8 +67,8 @@ def test_figures_keep_their_order_and_show_what_there_is(checkout, tmp_path) -> 
     assert text.count("<img") == 2
     assert text.count("no picture") == 4
     assert "<script>" not in text
-    pictures = sorted((tmp_path / "out" / "pictures").iterdir())
-    shown = [Image.open(path) for path in pictures]
+    # In the order of the figures: the cup, then the cat.
+    shown = [Image.open(tmp_path / "out" / path) for path in re.findall(r'src="([^"]+)"', text)]
     assert [max(picture.size) for picture in shown] == [160, 160]
     cup = np.asarray(Image.fromarray(data.coffee()).resize(shown[0].size), float)
     assert np.abs(np.asarray(shown[0], float) - cup).mean() < 10
@@ -66,11 +76,11 @@ def test_figures_keep_their_order_and_show_what_there_is(checkout, tmp_path) -> 
 
 def test_a_picture_that_is_too_large_is_not_opened(checkout, tmp_path) -> None:
     sheets = Sheets(checkout, tmp_path / "out", 1000)
-    assert "no picture" in sheets.figures([Entry("cat", "a/000000.tar", "cat", [])])
+    assert "no picture" in sheets.figures([Entry("cat", "a/000000.tar", "cat", digest(CAT), [])])
 
 
 def test_the_overview_shows_splits_and_rules_and_needs_no_network(checkout) -> None:
-    places = {"shard": "a/000000.tar", "key": "cat"}
+    places = {"shard": "a/000000.tar", "key": "cat", "sha256": digest(CAT)}
     accepted = pa.Table.from_pylist([row(1, label="cat", **places)], SCHEMA)
     accepted = accepted.append_column("split", pa.array(["test"]))
     refused = pa.Table.from_pylist([row(2), row(3)], SCHEMA)
@@ -84,6 +94,7 @@ def test_the_overview_shows_splits_and_rules_and_needs_no_network(checkout) -> N
     assert "Refused: min_chroma, 2 images" in first
     assert "Refused: min_side, 1 images" in first
     assert "small<br>grey" in first
+    assert first.count("<img") == 1
     assert "http" not in first
     write_overview(checkout, Settings(), accepted, refused)
     assert (checkout.contact_sheets / "index.html").read_text() == first

@@ -2,13 +2,15 @@
 
 import hashlib
 import io
+import json
+import tarfile
 from pathlib import Path
 
 import pyarrow.parquet as pq
 from PIL import Image
 from skimage import data
 
-from chromaflow.data.snapshot.shards import read_shard
+from chromaflow.data.snapshot.shards import Member
 from chromaflow.project.paths import Project
 from chromaflow.settings import Settings
 
@@ -40,11 +42,24 @@ def states(project: Project) -> dict[str, tuple[int, int]]:
     }
 
 
+def members_of(path: Path) -> list[Member]:
+    """The images of a shard in stored order, each followed by its JSON."""
+    with tarfile.open(path, "r:") as archive:
+        contents = {header.name: archive.extractfile(header).read() for header in archive}
+    names = list(contents)
+    found = []
+    for image, facts in zip(names[::2], names[1::2], strict=True):
+        key, dot, extension = image.partition(".")
+        assert facts == f"{key}.json"
+        found.append(Member(key, dot + extension, contents[image], json.loads(contents[facts])))
+    return found
+
+
 def assert_consistent(project: Project) -> None:
     """The manifest and the shards tell the same, and nothing else lies about."""
     stored = {}
     for path in project.raw.glob("*/*.tar"):
-        for member in read_shard(path):
+        for member in members_of(path):
             stored[path.relative_to(project.raw).as_posix(), member.key] = member
     for row in rows(project):
         member = stored[row["shard"], row["key"]]

@@ -1,22 +1,20 @@
 """Contact sheets: small pictures of photographs, on pages that open from disk."""
 
 import html
-import io
-import tarfile
-from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path, PurePosixPath
-from typing import IO, NamedTuple
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
-from PIL import Image, ImageOps
 
-from chromaflow.data.images.limits import open_image
+from chromaflow.data.images.thumbnail import thumbnail
 from chromaflow.data.quality.duplicates import codes_of
 from chromaflow.data.quality.facts import Rows, equals, texts
 from chromaflow.data.quality.review import rows_of_rule
+from chromaflow.data.snapshot.shards import StoredImages
 from chromaflow.project import files
 from chromaflow.project.paths import Project
 from chromaflow.project.splits import SPLITS
@@ -35,45 +33,13 @@ figcaption { font-size: 12px; overflow-wrap: anywhere }"""
 
 
 class Entry(NamedTuple):
-    """One photograph of a sheet: its id, where it lies, and what to write below it."""
+    """One photograph of a sheet: its id, where its bytes are, and what to write below it."""
 
     id: str
     shard: str
     key: str
+    sha256: str
     lines: Sequence[str]
-
-
-def _members(project: Project, entries: Sequence[Entry]) -> Iterator[tuple[Entry, bytes | None]]:
-    """Entries of one shard with their bytes, one at a time; None where they are not there."""
-    wanted = {entry.key: entry for entry in entries}
-    path = PurePosixPath(entries[0].shard)
-    inside = not path.is_absolute() and ".." not in path.parts
-    try:
-        if inside:
-            with tarfile.open(project.raw / path, "r:") as archive:
-                while wanted and (member := archive.next()) is not None:
-                    key, _, extension = member.name.partition(".")
-                    if key in wanted and extension != "json" and member.isreg():
-                        file: IO[bytes] | None = archive.extractfile(member)
-                        yield wanted.pop(key), file.read() if file else None
-    except (OSError, tarfile.TarError):
-        pass  # The snapshot is not all here, as on a machine that only validates.
-    for entry in wanted.values():
-        yield entry, None
-
-
-def _thumbnail(data: bytes, max_pixels: int) -> bytes | None:
-    """A small JPEG of a photograph; None where it cannot be shown."""
-    try:
-        image = open_image(io.BytesIO(data), max_pixels)
-        image.draft("RGB", (_SIDE, _SIDE))
-        image.thumbnail((_SIDE, _SIDE), Image.Resampling.BOX)
-        target = io.BytesIO()
-        ImageOps.exif_transpose(image).convert("RGB").save(target, "JPEG", quality=80)
-    # Broken bytes make Pillow's decoders raise almost anything, from SyntaxError to struct.error.
-    except Exception:
-        return None
-    return target.getvalue()
 
 
 def _figure(entry: Entry, picture: str) -> str:
@@ -111,21 +77,25 @@ class Sheets:
 
     def figures(self, entries: Iterable[Entry]) -> str:
         """The figures of some photographs as HTML, shard by shard; one is in memory at a time."""
-        by_shard: dict[str, list[Entry]] = {}
         listed = list(entries)
-        for entry in listed:
-            by_shard.setdefault(entry.shard, []).append(entry)
         found: dict[str, str] = {}
-        for same in by_shard.values():
-            for entry, data in _members(self._project, same):
-                small = _thumbnail(data, self._max_pixels) if data else None
-                found[entry.id] = _figure(entry, self._write(small) if small else "")
+        with StoredImages(self._project.raw) as stored:
+            for entry in sorted(listed, key=lambda entry: entry.shard):
+                found[entry.id] = _figure(entry, self._picture(stored, entry))
         return '<div class="sheet">' + "\n".join(found[e.id] for e in listed) + "</div>"
 
-    def _write(self, data: bytes) -> str:
+    def _picture(self, stored: StoredImages, entry: Entry) -> str:
+        """Write the picture of a photograph and give its name; empty where it cannot be shown."""
+        try:
+            data = stored.read(entry.shard, entry.key, entry.sha256)
+            small = thumbnail(data, _SIDE, self._max_pixels)
+        # A machine that only validates may lack shards; and broken bytes make Pillow's decoders
+        # raise almost anything, from SyntaxError to struct.error.
+        except Exception:
+            return ""
         name = f"pictures/{self._count:06d}.jpg"
         self._count += 1
-        (self._folder / name).write_bytes(data)
+        (self._folder / name).write_bytes(small)
         return name
 
 
@@ -133,7 +103,13 @@ def entries(table: pa.Table, rows: Rows) -> list[Entry]:
     """Rows of the manifest or the quarantine as entries of a sheet."""
     taken = table.take(pa.array(rows)).to_pylist()
     return [
-        Entry(row["id"], row["shard"], row["key"], row.get("reasons") or [row["label"] or ""])
+        Entry(
+            id=row["id"],
+            shard=row["shard"],
+            key=row["key"],
+            sha256=row["sha256"],
+            lines=row.get("reasons") or [row["label"] or ""],
+        )
         for row in taken
     ]
 

@@ -5,13 +5,14 @@ import os
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from chromaflow.data.snapshot.manifest import KINDS, photographs_of, read_validated
+from chromaflow.data.snapshot.shards import stays_in_snapshot
 from chromaflow.data.snapshot.validation import ValidationReport
 from chromaflow.errors import DataError
 from chromaflow.project import dvc, files
@@ -130,8 +131,7 @@ def _shards(project: Project, names: Iterable[str]) -> dict[str, File]:
     found: dict[str, File] = {}
     marks: dict[str, list[Any]] = {}
     for name in names:
-        path = PurePosixPath(name)
-        if path.is_absolute() or ".." in path.parts:
+        if not stays_in_snapshot(name):
             raise DataError(f"the validated manifest names a shard {name!r}.", "chromaflow ingest")
         place = project.raw / name
         try:

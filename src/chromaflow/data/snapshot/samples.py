@@ -1,18 +1,13 @@
 """A few images of each split, made small; their ids decide which, so never chance."""
 
-import hashlib
-import io
-import tarfile
-from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pyarrow.compute as pc
-from PIL import Image, ImageOps
 
-from chromaflow.data.images.limits import open_image
+from chromaflow.data.images.thumbnail import thumbnail
 from chromaflow.data.snapshot.read import Snapshot, select
+from chromaflow.data.snapshot.shards import Shard
 from chromaflow.errors import DataError
 from chromaflow.project.splits import SPLITS
 
@@ -42,7 +37,7 @@ def samples(snapshot: Snapshot, number: int) -> dict[str, list[Sample]]:
         number: Images of a split, at most.
 
     Raises:
-        DataError: A shard does not hold what the manifest says.
+        DataError: A shard does not hold what the manifest says, or an image does not decode.
     """
     found: dict[str, list[Sample]] = {}
     for split in SPLITS:
@@ -52,48 +47,20 @@ def samples(snapshot: Snapshot, number: int) -> dict[str, list[Sample]]:
         by_shard: dict[str, list[dict[str, Any]]] = {}
         for row in rows:
             by_shard.setdefault(row["shard"], []).append(row)
-        images = {
-            row["id"]: Sample(row, data)
-            for shard, wanted in by_shard.items()
-            for row, data in _read(snapshot.shards[shard].path, wanted)
-        }
+        images: dict[str, Sample] = {}
+        for name, wanted in by_shard.items():
+            with Shard(snapshot.shards[name].path) as shard:
+                images |= {row["id"]: Sample(row, _small(shard, row)) for row in wanted}
         found[split] = [images[row["id"]] for row in rows]
     return found
 
 
-def _read(path: Path, rows: list[dict[str, Any]]) -> Iterator[tuple[dict[str, Any], bytes]]:
-    """Small pictures of some rows of a shard, found by their headers alone."""
-    wanted = {row["key"]: row for row in rows}
+def _small(shard: Shard, row: dict[str, Any]) -> bytes:
+    data = shard.read(row["key"], row["sha256"])
     try:
-        with tarfile.open(path, "r:") as archive:
-            while wanted and (member := archive.next()) is not None:
-                key, _, extension = member.name.partition(".")
-                if extension == "json" or key not in wanted:
-                    continue
-                row = wanted.pop(key)
-                file = archive.extractfile(member) if member.size == row["bytes"] else None
-                data = file.read() if file else b""
-                if hashlib.sha256(data).hexdigest() != row["sha256"]:
-                    raise ValueError(f"{member.name} is not what the manifest says")
-                yield row, _shrink(data)
-        if wanted:
-            raise ValueError(f"it lacks {', '.join(sorted(wanted))}")
+        return thumbnail(data, _SIDE, _MOST_PIXELS)
     # Broken bytes make Pillow's decoders raise almost anything, from SyntaxError to struct.error.
     except Exception as error:
         raise DataError(
-            f"{path} cannot be read: {error}", "dvc checkout data.dvc --force"
+            f"{row['key']} in {shard.path} cannot be shown: {error}", "chromaflow validate"
         ) from None
-
-
-def _shrink(data: bytes) -> bytes:
-    with open_image(io.BytesIO(data), _MOST_PIXELS) as image:
-        image.draft("RGB", (2 * _SIDE, 2 * _SIDE))
-        upright = ImageOps.exif_transpose(image)
-        if upright.has_transparency_data:
-            rgba = upright.convert("RGBA")
-            upright = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba)
-        rgb = upright.convert("RGB")
-    rgb.thumbnail((_SIDE, _SIDE), Image.Resampling.BOX)
-    buffer = io.BytesIO()
-    rgb.save(buffer, "JPEG", quality=85, subsampling=0)
-    return buffer.getvalue()

@@ -9,11 +9,13 @@ import io
 import json
 import tarfile
 from collections.abc import Iterable, Iterator
-from pathlib import Path
-from typing import IO, Any, NamedTuple
+from pathlib import Path, PurePosixPath
+from typing import Any, NamedTuple
 
 from chromaflow.errors import DataError
 from chromaflow.project.files import atomic_file
+
+_RESTORE = "dvc checkout data.dvc --force"
 
 
 class Member(NamedTuple):
@@ -48,43 +50,79 @@ def write_shard(path: Path, members: Iterable[Member]) -> None:
             _add(archive, member.key + ".json", facts.encode())
 
 
-def _extract(archive: tarfile.TarFile, header: tarfile.TarInfo) -> bytes:
-    file: IO[bytes] | None = archive.extractfile(header) if header.isfile() else None
-    if file is None:
-        raise tarfile.TarError(f"{header.name} is no file")
-    return file.read()
+def stays_in_snapshot(shard: str) -> bool:
+    """Whether the name of a shard, as a manifest gives it, leads to no place outside `data/raw`."""
+    path = PurePosixPath(shard)
+    return not path.is_absolute() and ".." not in path.parts
 
 
-@contextlib.contextmanager
-def _faults(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except (OSError, tarfile.TarError, ValueError) as error:
-        raise DataError(
-            f"{path} cannot be read: {error}", "dvc checkout data.dvc --force"
-        ) from None
+class Shard(contextlib.AbstractContextManager["Shard"]):
+    """A raw shard, open for reading.
 
+    Headers are read as far as to the image that is asked for, and of the images only that one.
 
-def read_shard(path: Path) -> Iterator[Member]:
-    """The images of a shard in stored order, one in memory at a time.
+    Args:
+        path: The tar archive.
 
     Raises:
-        DataError: The archive is missing, broken, or does not follow the convention.
+        DataError: It is missing or no archive.
     """
-    with _faults(path), tarfile.open(path, "r:") as archive:
-        while (image := archive.next()) is not None:
-            data = _extract(archive, image)
-            facts = archive.next()
-            key, dot, extension = image.name.partition(".")
-            if facts is None or facts.name != f"{key}.json":
-                raise tarfile.TarError(f"{image.name} has no {key}.json")
-            yield Member(key, dot + extension, data, json.loads(_extract(archive, facts)))
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._images: dict[str, tarfile.TarInfo] = {}
+        with self._explain_errors():
+            self._archive = tarfile.open(path, "r:")  # noqa: SIM115 (closed by __exit__)
+
+    def __exit__(self, *_: object) -> None:
+        self._archive.close()
+
+    def read(self, key: str, sha256: str) -> bytes:
+        """The bytes of an image.
+
+        Args:
+            key: Its name in the archive, without extension.
+            sha256: Of its bytes, hexadecimal.
+
+        Raises:
+            DataError: The archive is broken, holds no such image, or one of other bytes.
+        """
+        with self._explain_errors():
+            header = self._find(key)
+            file = self._archive.extractfile(header) if header else None
+            data = file.read() if file else None
+        if data is None:
+            raise DataError(f"{self.path} holds no {key}.", _RESTORE)
+        if hashlib.sha256(data).hexdigest() != sha256:
+            raise DataError(
+                f"{key} in {self.path} has another SHA-256 than the manifest says.", _RESTORE
+            )
+        return data
+
+    def _find(self, key: str) -> tarfile.TarInfo | None:
+        while key not in self._images:
+            header = self._archive.next()
+            if header is None:
+                return None
+            # A link could lead to any file of this machine.
+            if header.isreg() and not header.name.endswith(".json"):
+                self._images[header.name.partition(".")[0]] = header
+        return self._images[key]
+
+    @contextlib.contextmanager
+    def _explain_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except FileNotFoundError:
+            raise DataError(f"{self.path} is missing; the manifest names it.", _RESTORE) from None
+        except (OSError, tarfile.TarError, ValueError) as error:
+            raise DataError(
+                f"{self.path} cannot be read as a tar archive: {error}", _RESTORE
+            ) from None
 
 
 class StoredImages(contextlib.AbstractContextManager["StoredImages"]):
-    """Images by their keys; of a shard only headers and what is asked for are read.
-
-    The shard that was read last stays open until the block ends.
+    """Images of a snapshot by shard and key; the shard that was read last stays open.
 
     Args:
         folders: Where shards may lie; the first one that holds a shard counts.
@@ -92,43 +130,34 @@ class StoredImages(contextlib.AbstractContextManager["StoredImages"]):
 
     def __init__(self, *folders: Path) -> None:
         self._folders = folders
-        self._shard = ""
-        self._path = Path()
-        self._images: dict[str, tarfile.TarInfo] = {}
+        self._name = ""
         self._opened = contextlib.ExitStack()
 
     def __exit__(self, *_: object) -> None:
         self._opened.close()
-
-    def _open(self, shard: str) -> None:
-        self._opened.close()
-        self._shard = ""
-        paths = [folder / shard for folder in self._folders]
-        self._path = next((path for path in paths if path.is_file()), paths[0])
-        with _faults(self._path):
-            archive = tarfile.open(self._path, "r:")  # noqa: SIM115 (closed with the stack)
-            self._archive = self._opened.enter_context(archive)
-            images = (header for header in self._archive if not header.name.endswith(".json"))
-            self._images = {header.name.partition(".")[0]: header for header in images}
-        self._shard = shard
 
     def read(self, shard: str, key: str, sha256: str) -> bytes:
         """The bytes of an image.
 
         Args:
             shard: Its archive, relative to the folder.
-            key: Its name in the archive, without extension.
-            sha256: Of its bytes, hexadecimal.
+            key: As of `Shard.read`.
+            sha256: As of `Shard.read`.
 
         Raises:
-            DataError: The archive is missing or broken, or holds no such image.
+            DataError: The archive leads out of the snapshot, is missing or broken, or does not hold
+                the image.
         """
-        if shard != self._shard:
+        if shard != self._name:
             self._open(shard)
-        with _faults(self._path):
-            if key not in self._images:
-                raise tarfile.TarError(f"it holds no {key}")
-            data = _extract(self._archive, self._images[key])
-            if hashlib.sha256(data).hexdigest() != sha256:
-                raise tarfile.TarError(f"{key} has another SHA-256 than the manifest says")
-        return data
+        return self._shard.read(key, sha256)
+
+    def _open(self, shard: str) -> None:
+        self._opened.close()
+        self._name = ""
+        if not stays_in_snapshot(shard):
+            raise DataError(f"the manifest names a shard {shard!r}.", "chromaflow ingest")
+        paths = [folder / shard for folder in self._folders]
+        path = next((path for path in paths if path.is_file()), paths[0])
+        self._shard = self._opened.enter_context(Shard(path))
+        self._name = shard

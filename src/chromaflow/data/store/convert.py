@@ -1,12 +1,10 @@
 """Raw shards to chunks of Lab images, in this process or in several."""
 
 import contextlib
-import hashlib
 import itertools
 import multiprocessing
 import os
 import signal
-import tarfile
 import threading
 from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -17,12 +15,11 @@ from typing import NamedTuple
 
 import cv2
 
+from chromaflow.data.snapshot.shards import Shard
 from chromaflow.data.store import chunks, decode
 from chromaflow.data.store.read import LabItem
 from chromaflow.errors import DataError, UserError
 
-_VALIDATE = "run chromaflow validate"
-_RESTORE = "dvc checkout data.dvc --force, then chromaflow preprocess"
 # Raw shards that wait for each process, so that none is idle while another is told of.
 _AHEAD = 2
 
@@ -43,14 +40,14 @@ class Group(NamedTuple):
     photographs: list[Photograph]
 
 
-class Work(NamedTuple):
+class ShardJob(NamedTuple):
     """A raw shard and what is to be made of it; it is opened once for all of its groups."""
 
     shard: Path
     groups: list[Group]
 
 
-class Manner(NamedTuple):
+class ConversionOptions(NamedTuple):
     """How photographs are converted.
 
     Args:
@@ -70,15 +67,15 @@ Chunks = list[chunks.Chunk]
 
 
 def convert(
-    works: Iterable[Work], manner: Manner, processes: int
-) -> Generator[tuple[Work, list[Chunks]]]:
+    jobs: Iterable[ShardJob], options: ConversionOptions, processes: int
+) -> Generator[tuple[ShardJob, list[Chunks]]]:
     """Write the chunks of raw shards; the bytes do not depend on the number of processes.
 
     Closing the iterator, or the end of this process, ends the others at once.
 
     Args:
-        works: Drawn as processes get idle.
-        manner: How to convert.
+        jobs: Drawn as processes get idle.
+        options: How to convert.
         processes: How many work; with one, it is this one.
 
     Returns:
@@ -90,21 +87,21 @@ def convert(
         UserError: A process was killed.
     """
     if processes > 1:
-        yield from _over_processes(works, manner, processes)
+        yield from _over_processes(jobs, options, processes)
     else:
-        converter = _Converter(manner)
-        for work in works:
-            yield work, converter.run(work)
+        converter = _Converter(options)
+        for job in jobs:
+            yield job, converter.run(job)
 
 
 def _over_processes(
-    works: Iterable[Work], manner: Manner, processes: int
-) -> Generator[tuple[Work, list[Chunks]]]:
-    waiting: dict[Future[list[Chunks]], Work] = {}
-    with _pool(manner, processes) as pool:
-        for work in itertools.chain(works, itertools.repeat(None)):
-            if work is not None:
-                waiting[pool.submit(_run, work)] = work
+    jobs: Iterable[ShardJob], options: ConversionOptions, processes: int
+) -> Generator[tuple[ShardJob, list[Chunks]]]:
+    waiting: dict[Future[list[Chunks]], ShardJob] = {}
+    with _pool(options, processes) as pool:
+        for job in itertools.chain(jobs, itertools.repeat(None)):
+            if job is not None:
+                waiting[pool.submit(_run, job)] = job
                 if len(waiting) < _AHEAD * processes:
                     continue
             elif not waiting:
@@ -114,7 +111,7 @@ def _over_processes(
 
 
 @contextlib.contextmanager
-def _pool(manner: Manner, processes: int) -> Iterator[ProcessPoolExecutor]:
+def _pool(options: ConversionOptions, processes: int) -> Iterator[ProcessPoolExecutor]:
     # Forked, OpenCV may hang.
     context = multiprocessing.get_context("spawn")
     theirs, ours = context.Pipe(duplex=False)
@@ -122,7 +119,7 @@ def _pool(manner: Manner, processes: int) -> Iterator[ProcessPoolExecutor]:
         theirs,
         ours,
         ProcessPoolExecutor(
-            processes, mp_context=context, initializer=_start, initargs=(theirs, manner)
+            processes, mp_context=context, initializer=_start, initargs=(theirs, options)
         ) as pool,
     ):
         try:
@@ -138,11 +135,11 @@ def _pool(manner: Manner, processes: int) -> Iterator[ProcessPoolExecutor]:
             raise
 
 
-def _start(parent: Connection, manner: Manner) -> None:
+def _start(parent: Connection, options: ConversionOptions) -> None:
     """Make ready a process of the pool; its parent hears of Ctrl-C and ends it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
-    _converters.append(_Converter(manner))
+    _converters.append(_Converter(options))
 
 
 def _end_with(parent: Connection) -> None:
@@ -151,83 +148,43 @@ def _end_with(parent: Connection) -> None:
     os._exit(1)
 
 
-def _run(work: Work) -> list[Chunks]:
-    return _converters[0].run(work)
+def _run(job: ShardJob) -> list[Chunks]:
+    return _converters[0].run(job)
 
 
 class _Converter:
     """What a process keeps from one raw shard to the next."""
 
-    def __init__(self, manner: Manner) -> None:
+    def __init__(self, options: ConversionOptions) -> None:
         # There is a process for each core.
         cv2.setNumThreads(1)
-        self._manner = manner
-        self._table = decode.color_table() if manner.table else None
+        self._options = options
+        self._table = decode.color_table() if options.table else None
 
-    def run(self, work: Work) -> list[Chunks]:
+    def run(self, job: ShardJob) -> list[Chunks]:
         """Write the groups of a raw shard."""
-        with _Archive(work.shard) as archive:
+        with Shard(job.shard) as shard:
             return [
                 chunks.write(
                     group.folder,
                     group.name,
-                    self._manner.chunk_bytes,
-                    (self._image(archive, photograph) for photograph in group.photographs),
+                    self._options.chunk_bytes,
+                    (self._image(shard, photograph) for photograph in group.photographs),
                 )
-                for group in work.groups
+                for group in job.groups
             ]
 
-    def _image(self, archive: "_Archive", photograph: Photograph) -> LabItem:
-        data = archive.read(photograph)
-        place = f"{photograph.key} (id {photograph.id}) in {archive.path}"
-        if hashlib.sha256(data).hexdigest() != photograph.sha256:
-            raise DataError(f"{place} has another SHA-256 than the manifest says.", _RESTORE)
+    def _image(self, shard: Shard, photograph: Photograph) -> LabItem:
+        data = shard.read(photograph.key, photograph.sha256)
         try:
             lab = decode.photograph_to_lab(
-                data, self._manner.size, self._manner.max_pixels, self._table
+                data, self._options.size, self._options.max_pixels, self._table
             )
         except DataError as error:
-            raise DataError(f"{place} {error.problem}", _VALIDATE) from None
+            place = f"{photograph.key} (id {photograph.id}) in {shard.path}"
+            raise DataError(f"{place} {error.problem}", "chromaflow validate") from None
         return LabItem(id=photograph.id, lab=lab)
 
 
 # Of a process of the pool: one.
 _converters: list[_Converter] = []
-
-
-class _Archive(contextlib.AbstractContextManager["_Archive"]):
-    """A raw shard whose photographs are read by their keys."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        with self._faults():
-            self._file = tarfile.open(path, "r:")  # noqa: SIM115 (closed by __exit__)
-            self._members = {
-                member.name.partition(".")[0]: member
-                for member in self._file
-                if member.isreg() and not member.name.endswith(".json")
-            }
-
-    def __exit__(self, *_: object) -> None:
-        self._file.close()
-
-    def read(self, photograph: Photograph) -> bytes:
-        with self._faults():
-            member = self._members.get(photograph.key)
-            file = self._file.extractfile(member) if member else None
-            if file is None:
-                raise DataError(
-                    f"{self.path} holds no {photograph.key} (id {photograph.id}).", _RESTORE
-                )
-            return file.read()
-
-    @contextlib.contextmanager
-    def _faults(self) -> Iterator[None]:
-        try:
-            yield
-        except FileNotFoundError:
-            raise DataError(f"{self.path} is missing; the manifest names it.", _RESTORE) from None
-        except (OSError, tarfile.TarError) as error:
-            raise DataError(
-                f"{self.path} cannot be read as a tar archive: {error}", _RESTORE
-            ) from None

@@ -12,7 +12,7 @@ import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,8 +21,9 @@ import pyarrow.compute as pc
 
 from chromaflow import console
 from chromaflow.data.snapshot.manifest import read_validated
+from chromaflow.data.snapshot.shards import stays_in_snapshot
 from chromaflow.data.store import chunks, decode, statistics
-from chromaflow.data.store.convert import Group, Manner, Photograph, Work, convert
+from chromaflow.data.store.convert import ConversionOptions, Group, Photograph, ShardJob, convert
 from chromaflow.data.store.read import INDEX, LABELS
 from chromaflow.errors import DataError, SettingsError, UserError
 from chromaflow.project import files
@@ -129,8 +130,7 @@ def _read_groups(project: Project, settings: Settings) -> list[_Group]:
 
 
 def _group(split: str, shard: str, table: Any, settings: Settings) -> _Group:
-    path = PurePosixPath(shard)
-    if split not in SPLITS or path.is_absolute() or ".." in path.parts:
+    if split not in SPLITS or not stays_in_snapshot(shard):
         raise DataError(
             f"The validated manifest names a split {split!r} and a shard {shard!r}.",
             f"chromaflow ingest, then {_VALIDATE}",
@@ -156,14 +156,14 @@ def _write(
     }
     missing = [group for group in groups if stored[group.split, group.name] is None]
     decoded = sum(len(group.table) for group in missing)
-    works = _works(project, missing)
-    manner, processes = _manner(settings, decoded, len({group.shard for group in missing}))
+    jobs = _jobs(project, missing)
+    options, processes = _options(settings, decoded, len({group.shard for group in missing}))
     with (
         progress("Preprocessing", decoded) as advance,
-        contextlib.closing(convert(works, manner, processes)) as finished,
+        contextlib.closing(convert(jobs, options, processes)) as finished,
     ):
-        for work, made in finished:
-            for done, found in zip(work.groups, made, strict=True):
+        for job, made in finished:
+            for done, found in zip(job.groups, made, strict=True):
                 stored[done.folder.name, done.name] = found
                 advance(len(done.photographs))
     index: _Index = {split: [] for split in SPLITS}
@@ -177,7 +177,7 @@ def _write(
     return summary | {"decoded": decoded}
 
 
-def _manner(settings: Settings, photographs: int, shards: int) -> tuple[Manner, int]:
+def _options(settings: Settings, photographs: int, shards: int) -> tuple[ConversionOptions, int]:
     """How to convert, and with how many processes."""
     size = settings.preprocess.size
     pixels = photographs * size**2
@@ -186,20 +186,20 @@ def _manner(settings: Settings, photographs: int, shards: int) -> tuple[Manner, 
         max(shards, 1),
         pixels // _WORTH_A_PROCESS + 1,
     )
-    manner = Manner(
+    options = ConversionOptions(
         size,
         settings.preprocess.shard_size,
         settings.source.max_pixels,
         table=pixels >= _WORTH_A_TABLE * processes,
     )
-    return manner, processes
+    return options, processes
 
 
-def _works(project: Project, groups: Iterable[_Group]) -> Iterator[Work]:
+def _jobs(project: Project, groups: Iterable[_Group]) -> Iterator[ShardJob]:
     """Each raw shard with all of its groups that are to be made."""
     by_shard = operator.attrgetter("shard")
     for shard, parts in itertools.groupby(sorted(groups, key=by_shard), by_shard):
-        yield Work(
+        yield ShardJob(
             project.raw / shard,
             [
                 Group(
