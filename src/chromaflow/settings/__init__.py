@@ -12,10 +12,10 @@ from chromaflow.settings.groups import (
     Tracking,
 )
 from chromaflow.settings.paths import with_absolute_weights
-from chromaflow.settings.reading import load, preset_names, recipe_names
 from chromaflow.settings.sources import SourceSettings
 from chromaflow.settings.system import Model, Training
-from chromaflow.settings.writing import changed, flatten, render, save
+from chromaflow.settings.yaml.reading import load, preset_names, recipe_names
+from chromaflow.settings.yaml.writing import changed, flatten, render, save
 
 __all__ = [
     "DownloadSettings",

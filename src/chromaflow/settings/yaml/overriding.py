@@ -9,7 +9,7 @@ import yaml
 from chromaflow.errors import SettingsError
 from chromaflow.settings.base import fields_at, group_at, groups_of, kinds_of, of_others
 from chromaflow.settings.groups import Settings
-from chromaflow.settings.yaml_io import Loader
+from chromaflow.settings.yaml.parsing import Loader
 
 Names = tuple[str, ...]
 Change = tuple[Names, Any]

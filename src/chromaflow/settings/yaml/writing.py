@@ -14,7 +14,7 @@ from chromaflow.project.paths import Project
 from chromaflow.settings.base import Group, kinds_of
 from chromaflow.settings.groups import Settings
 from chromaflow.settings.quantities import parse_duration, parse_size
-from chromaflow.settings.yaml_io import Dumper
+from chromaflow.settings.yaml.parsing import Dumper
 
 _HEAD = """\
 # The settings of this checkout, those that apply. Edit the values; the comments are written anew

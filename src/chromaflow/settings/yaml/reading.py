@@ -12,12 +12,12 @@ from pydantic import ValidationError
 
 from chromaflow.errors import ChromaflowWarning, SettingsError
 from chromaflow.project.paths import Project
-from chromaflow.settings.explaining import explain
 from chromaflow.settings.groups import Settings
-from chromaflow.settings.older import Changes, modernize
-from chromaflow.settings.overriding import override, parse
-from chromaflow.settings.writing import to_plain
-from chromaflow.settings.yaml_io import Loader
+from chromaflow.settings.yaml.explaining import explain
+from chromaflow.settings.yaml.older import Changes, modernize
+from chromaflow.settings.yaml.overriding import override, parse
+from chromaflow.settings.yaml.parsing import Loader
+from chromaflow.settings.yaml.writing import to_plain
 
 LAPTOP = "-laptop"
 

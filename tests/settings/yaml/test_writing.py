@@ -13,7 +13,7 @@ from chromaflow.project.paths import Project
 from chromaflow.settings import Settings
 from tests.settings.drawing import any_settings
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 
 
 def test_the_committed_params_are_the_sample_preset() -> None:

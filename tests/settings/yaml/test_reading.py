@@ -9,7 +9,7 @@ from chromaflow.errors import SettingsError
 from chromaflow.project.paths import Project
 from chromaflow.settings import Settings
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 
 
 @pytest.mark.parametrize("preset", settings.preset_names(Project(ROOT)))

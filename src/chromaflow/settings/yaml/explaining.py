@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from chromaflow.settings.base import Group, groups_of, kinds_of
 from chromaflow.settings.groups import Settings
-from chromaflow.settings.older import NEW_NAMES
+from chromaflow.settings.yaml.older import NEW_NAMES
 
 
 @dataclass

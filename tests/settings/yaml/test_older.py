@@ -13,7 +13,7 @@ from chromaflow.settings.codebooks import RegressionCodebook
 from chromaflow.settings.networks import DeepBackboneNetwork
 from chromaflow.settings.sources import FolderSource, SampleSource
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 RECIPE = """\
 model:
   network: ddcolor

@@ -1,0 +1,1 @@
+"""Settings as YAML: files are read, old ones brought up to date, overridden, explained, written."""
