@@ -18,16 +18,16 @@ from functools import partial
 
 import numpy as np
 import torch
-from preprocess import machine
 from skimage import color, data
 from torch import Tensor
 
-from chromaflow.color.codebooks.bins import BinnedCodebook
+from chromaflow.color.codebooks.bins import BinnedCodebook, SoftBins
 from chromaflow.color.codebooks.channel50 import Channel50
 from chromaflow.color.codebooks.hue_chroma import BINS, MAX_CHROMA, HueChroma
 from chromaflow.color.codebooks.registry import CODEBOOKS, Codebook, build_codebook
 from chromaflow.color.stored import ab_histogram, encode_stored
 from chromaflow.training.losses.bins import softened_cross_entropy
+from common.machine import machine
 
 Group = tuple[Tensor, Tensor, int]
 """Points (N, d) of the pixels, (bins, d) of the bins, and how many bins of a pixel."""
@@ -46,7 +46,7 @@ def photographs(batch: int, side: int) -> tuple[Tensor, np.ndarray]:
         top, left = (random.integers(length - side + 1) for length in pixels.shape[:2])
         tiles.append(pixels[top : top + side, left : left + side, 1:])
     ab = torch.from_numpy(np.stack(tiles)).permute(0, 3, 1, 2).float() - 128
-    return ab, sum(ab_histogram(pixels) for pixels in stored)
+    return ab, np.sum([ab_histogram(pixels) for pixels in stored], axis=0)
 
 
 def groups(codebook: BinnedCodebook, ab: Tensor) -> list[Group]:
@@ -72,12 +72,13 @@ def search(codebook: BinnedCodebook, ab: Tensor) -> list[tuple[Tensor, Tensor]]:
     return found
 
 
-def take_loss(codebook: Codebook, logits: Tensor, targets: tuple | Tensor) -> None:
+def take_loss(codebook: Codebook, logits: Tensor, targets: tuple[SoftBins, ...] | Tensor) -> None:
     """Forward and backward of the loss on targets that are there."""
     logits.grad = None
     if isinstance(targets, Tensor):
         torch.nn.functional.mse_loss(codebook.decode(logits) / 128, targets).backward()
         return
+    assert isinstance(codebook, BinnedCodebook)
     total, first = torch.zeros(()), 0
     for part, target in zip(codebook.split(logits), targets, strict=True):
         total = total + (softened_cross_entropy(part, target, first) * target.weights).mean()

@@ -11,8 +11,6 @@ import argparse
 import json
 import os
 import platform
-import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -27,8 +25,8 @@ from skimage.transform import resize
 
 from chromaflow.colorize.photo import colorize_photo
 from chromaflow.colorize.predictor import Predictor
-from chromaflow.models import build_model
-from chromaflow.settings import Model
+from common.machine import measured_in_a_process, peak_memory
+from common.models import untrained_predictor
 
 SIZES = {1: (1155, 866), 12: (4000, 3000), 48: (8000, 6000)}
 WAYS = ("nothing", "chromaflow", "whole image")
@@ -42,11 +40,6 @@ def write_photograph(path: Path, width: int, height: int) -> None:
     cv2.imwrite(str(path), np.clip(enlarged + grain, 0, 255).astype(np.uint8))
 
 
-def untrained() -> Predictor:
-    model = build_model(Model(network={"weights": "none"})).eval()
-    return Predictor(model, "untrained", model.size, torch.device("cpu"))
-
-
 def color_whole_image(predictor: Predictor, source: Path, target: Path) -> None:
     """The plain way: every step on the whole picture, in floating point."""
     rgb = np.asarray(Image.open(source).convert("RGB")).astype(np.float32) / 255
@@ -58,15 +51,11 @@ def color_whole_image(predictor: Predictor, source: Path, target: Path) -> None:
         lightness = torch.from_numpy(small.astype(np.float32))[None, None]
         ab = predictor.model.predict_ab(lightness)[0].numpy()
     lab[..., 1:] = resize(ab.transpose(1, 2, 0), (height, width), order=1)
-    Image.fromarray((lab2rgb(lab) * 255).round().astype(np.uint8)).save(
-        target, **({"quality": 95, "subsampling": 0} if target.suffix == ".jpg" else {})
-    )
-
-
-def peak_memory() -> int:
-    """Bytes. Not getrusage, whose peak a process inherits from the one that started it."""
-    status = Path("/proc/self/status").read_text()
-    return int(status.partition("VmHWM:")[2].split()[0]) * 1024
+    colored = Image.fromarray((lab2rgb(lab) * 255).round().astype(np.uint8))
+    if target.suffix == ".jpg":
+        colored.save(target, quality=95, subsampling=0)
+    else:
+        colored.save(target)
 
 
 def measure(way: str, source: Path, threads: int, repeats: int) -> dict[str, float]:
@@ -88,11 +77,9 @@ def measure(way: str, source: Path, threads: int, repeats: int) -> dict[str, flo
 
 def run_apart(way: str, source: Path, arguments: argparse.Namespace) -> dict[str, float]:
     threads = str(arguments.threads)
-    command = [sys.executable, __file__, "--measure", way, "--source", str(source)]
+    command = [__file__, "--measure", way, "--source", str(source)]
     command += ["--threads", threads, "--repeats", str(arguments.repeats)]
-    environment = os.environ | {"OMP_NUM_THREADS": threads}
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=environment)
-    return json.loads(done.stdout.splitlines()[-1])
+    return measured_in_a_process(command, os.environ | {"OMP_NUM_THREADS": threads})
 
 
 def main() -> None:

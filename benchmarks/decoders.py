@@ -13,18 +13,20 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
 from PIL import Image
-from preprocess import machine, make_project, photographs, rates, repeated
 from skimage import color, transform
 
 from chromaflow.data.store.decode import color_table, photograph_to_lab, to_stored_lab
 from chromaflow.data.store.write import preprocess
 from chromaflow.settings import Settings
+from common.machine import machine, rates
+from common.photographs import make_project, photographs, repeated
 
 Pixels = Any
 _JUDGED = 60
@@ -37,11 +39,16 @@ def target(height: int, width: int, size: int) -> tuple[int, int]:
     return round(width * size / shorter), round(height * size / shorter)
 
 
+def target_of(pixels: Pixels, size: int) -> tuple[int, int]:
+    """The same of an image (H, W, 3)."""
+    return target(pixels.shape[0], pixels.shape[1], size)
+
+
 def shrink(pixels: Pixels, size: int) -> Pixels:
     """As `chromaflow.data.store.decode` does."""
     shorter = min(pixels.shape[:2])
     method = cv2.INTER_AREA if shorter > 2 * size else cv2.INTER_LINEAR
-    return cv2.resize(pixels, target(*pixels.shape[:2], size), interpolation=method)
+    return cv2.resize(pixels, target_of(pixels, size), interpolation=method)
 
 
 class Way(NamedTuple):
@@ -50,6 +57,14 @@ class Way(NamedTuple):
     package: str
     decode: Callable[[bytes, int], Pixels]
     finish: Callable[[Pixels, int], Pixels] = shrink
+
+    def decode_to(self, size: int, content: bytes) -> Pixels:
+        """As it decodes where pictures become small."""
+        return self.decode(content, size)
+
+    def small(self, size: int, content: bytes) -> Pixels:
+        """Decoded and made small."""
+        return self.finish(self.decode(content, size), size)
 
 
 def by_opencv(content: bytes, _: int) -> Pixels:
@@ -70,7 +85,7 @@ def by_opencv_half(content: bytes, _: int) -> Pixels:
 
 
 def area(pixels: Pixels, size: int) -> Pixels:
-    return cv2.resize(pixels, target(*pixels.shape[:2], size), interpolation=cv2.INTER_AREA)
+    return cv2.resize(pixels, target_of(pixels, size), interpolation=cv2.INTER_AREA)
 
 
 def by_pillow(content: bytes, _: int) -> Pixels:
@@ -166,7 +181,9 @@ def by_opencv_lab(bgr: Pixels) -> Pixels:
 
 def by_opencv_float(bgr: Pixels) -> Pixels:
     lab = cv2.cvtColor(bgr.astype(np.float32) / np.float32(255), cv2.COLOR_BGR2LAB)
-    return np.rint(lab * np.float32((2.55, 1, 1)) + np.float32((0, 128, 128))).astype(np.uint8)
+    return np.rint(
+        lab * np.array((2.55, 1, 1), np.float32) + np.array((0, 128, 128), np.float32)
+    ).astype(np.uint8)
 
 
 def by_scikit_image(bgr: Pixels) -> Pixels:
@@ -198,15 +215,15 @@ def compare(contents: list[bytes], size: int, repeats: int) -> None:
     for name, way in _WAYS.items():
         try:
             version = importlib.metadata.version(way.package)
-            small = [way.finish(way.decode(c, size), size) for c in contents[:_JUDGED]]
+            small = [way.small(size, content) for content in contents[:_JUDGED]]
         except (ImportError, RuntimeError) as error:
             print(f"| {name} | not to be had: {str(error).splitlines()[0]} | | | |")
             continue
         # Scaled decoding rounds sides up, which may make a picture a pixel longer.
         pairs = [(s, e) for s, e in zip(small, exact, strict=True) if s.shape == e.shape]
         apart = np.mean([delta_e(to_lab_exact(s), e) for s, e in pairs])
-        took = timed(lambda c, way=way: way.decode(c, size), contents, repeats)
-        both = timed(lambda c, way=way: way.finish(way.decode(c, size), size), contents, repeats)
+        took = timed(partial(way.decode_to, size), contents, repeats)
+        both = timed(partial(way.small, size), contents, repeats)
         print(f"| {name} | {version} | {1000 / took:.0f} | {1000 / both:.0f} | {apart:.2f} |")
 
 
@@ -243,7 +260,7 @@ def whole_step(given: argparse.Namespace, contents: list[bytes], folder: Path) -
 
 def antialiased(content: bytes, size: int) -> Pixels:
     rgb = np.asarray(Image.open(io.BytesIO(content)))
-    width, height = target(*rgb.shape[:2], size)
+    width, height = target_of(rgb, size)
     return color.rgb2lab(transform.resize(rgb, (height, width), anti_aliasing=True))
 
 

@@ -33,10 +33,10 @@ from typing import ClassVar
 from urllib.request import urlopen
 
 import requests
-from preprocess import machine
 
 from chromaflow.data.download.fetch import Download, Report, download, show
 from chromaflow.settings import DownloadSettings as Policy
+from common.machine import machine
 
 GOAL = 500
 

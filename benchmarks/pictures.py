@@ -7,8 +7,8 @@ the public domain; the camera, the cat and the coffee are CC0.
     python benchmarks/pictures.py video --model FOLDER --output FILE
 
 `photographs` shows each as grayscale, predicted, and true where it has a color; `video` shows
-frames of the clip of benchmarks/video.py as grayscale, colorized frame by frame, propagated, and
-true.
+frames of the clip that benchmarks/video.py makes as grayscale, colorized frame by frame,
+propagated, and true.
 """
 
 import argparse
@@ -21,11 +21,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 from skimage import data
-from video import RATE, color_frame_by_frame, pictures, write_clip
 
 from chromaflow.colorize.join import grey_of_rgb
 from chromaflow.colorize.predictor import Predictor
 from chromaflow.colorize.video import colorize_video
+from common.clips import RATE, color_frame_by_frame, pictures, write_clip
 
 PHOTOGRAPHS = ("rocket", "camera", "astronaut", "coffee", "chelsea")
 SECONDS = (1, 3, 5, 7, 9, 11, 13, 15)

@@ -9,96 +9,34 @@ repeated where there are fewer than `--count`.
 """
 
 import argparse
-import hashlib
-import itertools
 import math
 import multiprocessing
-import os
-import platform
 import resource
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
 
 import cv2
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
-from PIL import Image
-from skimage import color, data, io, transform
+from skimage import color, transform
+from skimage.io import imread
 
-from chromaflow.data.snapshot.shards import Member, write_shard
 from chromaflow.data.store.read import read_split
 from chromaflow.data.store.write import preprocess
 from chromaflow.project.paths import Project
 from chromaflow.settings import Settings
-
-_PHOTOGRAPHS = ("astronaut", "coffee", "rocket", "retina", "immunohistochemistry")
-_SHARD = 256
-
-
-def machine() -> str:
-    """One line that says where a figure was taken."""
-    model = platform.processor() or platform.machine()
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        names = [line for line in info.read_text().splitlines() if line.startswith("model name")]
-        model = names[0].partition(": ")[2] if names else model
-    return f"{model}, {cores()} of {os.cpu_count()} cores, Python {platform.python_version()}"
-
-
-def cores() -> int:
-    return len(os.sched_getaffinity(0))
-
-
-def photographs(images: Path | None, folder: Path, count: int) -> list[Path]:
-    """JPEG files of a folder, or tiles of 500×375 cut from scikit-image's photographs."""
-    if images is not None:
-        found = sorted(p for p in images.rglob("*") if p.suffix.lower() in {".jpg", ".jpeg"})
-        return found[:count]
-    folder.mkdir()
-    random = np.random.default_rng(0)
-    sources = [getattr(data, name)() for name in _PHOTOGRAPHS]
-    for number in range(count):
-        photograph = sources[number % len(sources)]
-        top = random.integers(photograph.shape[0] - 374)
-        left = random.integers(photograph.shape[1] - 499)
-        tile = photograph[top : top + 375, left : left + 500]
-        Image.fromarray(tile).save(folder / f"{number:06d}.jpg", quality=95)
-    return sorted(folder.iterdir())
-
-
-def repeated(paths: list[Path], count: int) -> list[Path]:
-    return list(itertools.islice(itertools.cycle(paths), count))
-
-
-def make_project(root: Path, paths: Sequence[Path], first: int = 0) -> Project:
-    """A checkout whose accepted photographs all train; called again, it gets more of them."""
-    project = Project(root)
-    manifest = project.validated / "manifest.parquet"
-    rows = pq.read_table(manifest).to_pylist() if manifest.exists() else []
-    for start in range(0, len(paths), _SHARD):
-        shard, members = f"folder/{first + start:06d}.tar", []
-        for number, path in enumerate(paths[start : start + _SHARD], first + start):
-            content, key = path.read_bytes(), f"{number:06d}"
-            digest = hashlib.sha256(content).hexdigest()
-            place = {"split": "train", "shard": shard, "label": ""}
-            rows.append({"id": key, "key": key, "sha256": digest, **place})
-            members.append(Member(key, path.suffix.lower(), content, {"id": key}))
-        write_shard(project.raw / shard, members)
-    project.validated.mkdir(parents=True, exist_ok=True)
-    pq.write_table(pa.Table.from_pylist(rows), manifest)
-    return project
+from common.machine import cores, machine, rates
+from common.photographs import make_project, photographs, repeated
 
 
 def plain_loop(paths: list[Path], folder: Path, size: int) -> None:
     folder.mkdir()
     for number, path in enumerate(paths):
-        rgb = io.imread(path)
+        rgb = imread(path)
         if rgb.ndim == 2:
             rgb = np.stack([rgb] * 3, axis=-1)
         scale = size / min(rgb.shape[:2])
@@ -111,18 +49,6 @@ def plain_loop(paths: list[Path], folder: Path, size: int) -> None:
 def decode_alone(contents: list[bytes]) -> None:
     for content in contents:
         cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
-
-
-def rates(count: int, function: Callable[[], object]) -> tuple[float, float]:
-    """Photographs a second by the clock, and a second of processor time."""
-    start, worked = time.perf_counter(), _processor_time()
-    function()
-    return count / (time.perf_counter() - start), count / (_processor_time() - worked)
-
-
-def _processor_time() -> float:
-    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    return sum(one.ru_utime + one.ru_stime for one in used)
 
 
 def distance(project: Project, folder: Path) -> float:
@@ -152,7 +78,7 @@ def ways(given: argparse.Namespace, paths: list[Path], folder: Path) -> None:
     found: dict[str, list[tuple[float, float]]] = {}
     for repeat in range(given.repeats):
         target = folder / f"plain{repeat}"
-        turn = {
+        turn: dict[str, tuple[int, Callable[[], object]]] = {
             "loop with scikit-image": (len(few), partial(plain_loop, few, target, given.size)),
             "OpenCV's JPEG decoding alone": (len(paths), partial(decode_alone, contents)),
         }

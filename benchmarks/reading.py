@@ -21,7 +21,6 @@ from types import SimpleNamespace
 
 import cv2
 import numpy as np
-from preprocess import machine, make_project, photographs, repeated
 
 from chromaflow.data.store.decode import photograph_to_lab
 from chromaflow.data.store.read import LabShards, read_split
@@ -29,6 +28,8 @@ from chromaflow.data.store.write import preprocess
 from chromaflow.project.paths import Project
 from chromaflow.settings import Settings
 from chromaflow.training.data.module import LabData
+from common.machine import machine
+from common.photographs import make_project, photographs, repeated
 
 Images = Iterable[np.ndarray]
 _OURS = "shards, random access (as training reads)"

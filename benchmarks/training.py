@@ -15,53 +15,40 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import torch
-from preprocess import machine
+from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import Callback
-from skimage import data
-from skimage.color import rgb2lab
 from torch import nn
 
-from chromaflow.color.stored import ab_histogram, decode_stored, encode_stored
-from chromaflow.data.store import chunks
+from chromaflow.color.stored import decode_stored
+from chromaflow.models import Colorizer
 from chromaflow.models.networks.base import Outputs
 from chromaflow.project.paths import Project
 from chromaflow.settings import Settings
-from chromaflow.training.data.module import collate
+from chromaflow.training.data.crops import Crops
+from chromaflow.training.data.module import LabData, collate
 from chromaflow.training.data.order import Numbers
 from chromaflow.training.fit import train
 from chromaflow.training.losses import Step
 from chromaflow.training.losses.bins import cross_entropy
-
-SIDE = 256
-WARM = 5
-
-
-def write_shards(project: Project) -> None:
-    photographs = [getattr(data, name)() for name in ("astronaut", "coffee", "rocket", "chelsea")]
-    tiles = [
-        encode_stored(rgb2lab(photograph[y : y + SIDE, x : x + SIDE]))
-        for photograph in photographs
-        for y in range(0, photograph.shape[0] - SIDE + 1, 32)
-        for x in range(0, photograph.shape[1] - SIDE + 1, 32)
-    ]
-    folder = project.lab / "train"
-    folder.mkdir(parents=True)
-    items = ({"id": str(number), "lab": tile} for number, tile in enumerate(tiles))
-    chunks.write_index(folder, chunks.write(folder, "tiles", 2**26, items), 2**26)
-    np.save(project.lab / "ab_histogram.npy", ab_histogram(np.stack(tiles)))
+from chromaflow.training.module import ColorizerTraining
+from common.machine import machine
+from common.models import WARM, write_shards
 
 
-def bare_loop(model, crops, settings: Settings) -> Iterator[float]:
+def bare_loop(model: Colorizer, crops: Crops, settings: Settings) -> Iterator[float]:
     """Yields after each step of the plainest loop that trains the same network."""
     training = settings.training
     backbone = list(model.network.backbone.parameters())
     known = {id(parameter) for parameter in backbone}
     rest = [parameter for parameter in model.parameters() if id(parameter) not in known]
     rate = training.learning_rate
-    groups = [{"params": rest}, {"params": backbone, "lr": rate * training.backbone_rate}]
+    groups: list[dict[str, Any]] = [
+        {"params": rest},
+        {"params": backbone, "lr": rate * training.backbone_rate},
+    ]
     optimizer = torch.optim.AdamW(groups, lr=rate, weight_decay=training.weight_decay, fused=True)
     for numbers in Numbers(training.steps, training.batch, 0, 0, 1):
         lightness, ab = decode_stored(collate([crops[number] for number in numbers]).pixels)
@@ -82,13 +69,16 @@ class InTurn(Callback):
         self.ours: list[float] = []
         self.bare: list[float] = []
 
-    def on_train_start(self, trainer, pl_module) -> None:
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Make the twin and start the clock."""
+        data = trainer.datamodule  # type: ignore[attr-defined]
+        assert isinstance(pl_module, ColorizerTraining)
+        assert isinstance(data, LabData)
         twin = copy.deepcopy(pl_module.model)
-        self.loop = bare_loop(twin, trainer.datamodule.crops, self.settings)
+        self.loop = bare_loop(twin, data.crops, self.settings)
         self.begun = time.perf_counter()
 
-    def on_train_batch_end(self, *_) -> None:
+    def on_train_batch_end(self, *_: object) -> None:
         """Note the time of Lightning's step, take the bare one and note its time."""
         ended = time.perf_counter()
         self.ours.append(ended - self.begun)

@@ -23,10 +23,10 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
-from preprocess import machine
 
 from chromaflow.project.paths import Project
 from chromaflow.settings import Settings
+from common.machine import machine
 
 _STEP = """
 from pathlib import Path
@@ -95,7 +95,7 @@ def manifest(images: int) -> pa.Table:
                 pa.array(random.permutation(number) // 1000)
             ),
             "key": ids,
-            "error": pa.array(np.where(decodes, None, "it is broken"), pa.string()),
+            "error": pa.array([None if good else "it is broken" for good in decodes], pa.string()),
             "split_hint": pa.nulls(images, pa.string()),
         }
     )
@@ -107,7 +107,7 @@ def plain_loop(frame: pd.DataFrame) -> int:
     contents: set[str] = set()
     hashes: list[int] = []
     groups: dict[int, int] = {}
-    for index, row in frame.iterrows():
+    for index, (_, row) in enumerate(frame.iterrows()):
         if not row["decodes"] or row["sha256"] in contents or row["license"] is None:
             continue
         contents.add(row["sha256"])

@@ -11,92 +11,33 @@ its colors are not.
 """
 
 import argparse
-import itertools
 import json
 import os
-import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import av
 import cv2
 import numpy as np
 import torch
-from skimage import data
 
 from chromaflow.colorize.predictor import Predictor, shrunk
 from chromaflow.colorize.video import colorize_video
 from chromaflow.colorize.video.motion import flow_between, followed
-from chromaflow.colorize.video.mux import join
-from chromaflow.colorize.video.propagate import Colored
 from chromaflow.colorize.video.read import Video, describe, frames
-from chromaflow.colorize.video.write import write_segment
 from chromaflow.colorize.video.ycbcr import resized
 from chromaflow.metrics.cdc import Cdc
 from chromaflow.metrics.warp_error import warp_error
-from chromaflow.models import build_model
-from chromaflow.models.colorizer import SIZE
-from chromaflow.settings import Model
+from common.clips import color_frame_by_frame, pictures, write_clip
+from common.machine import measured_in_a_process, peak_memory
+from common.models import untrained_predictor
 
-WIDTH, HEIGHT, RATE = 854, 480, 25
-SHOT_SECONDS = 4
 WAYS = ("frame by frame", "propagated")
 
 
-def scene(photograph: np.ndarray, count: int) -> Iterator[np.ndarray]:
-    """A camera that pans and draws nearer, over a photograph."""
-    height, width = photograph.shape[:2]
-    for index in range(count):
-        part = 0.75 - 0.15 * index / count
-        across = part * min(width, height * WIDTH / HEIGHT)
-        down = across * HEIGHT / WIDTH
-        left = (width - across) * index / count
-        top = (height - down) * (0.5 + 0.4 * np.sin(index / 20))
-        corners = np.float32([[left, top], [left + across, top], [left, top + down]])
-        edges = np.float32([[0, 0], [WIDTH, 0], [0, HEIGHT]])
-        matrix = cv2.getAffineTransform(corners, edges)
-        yield cv2.warpAffine(photograph, matrix, (WIDTH, HEIGHT), flags=cv2.INTER_CUBIC)
-
-
-def write_clip(path: Path, seconds: int) -> None:
-    """Shots of several photographs, one after the other."""
-    photographs = itertools.cycle([data.coffee(), data.chelsea(), data.astronaut(), data.rocket()])
-    count = seconds * RATE
-    shots = (scene(next(photographs), SHOT_SECONDS * RATE) for _ in itertools.count())
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=RATE, options={"preset": "veryfast"})
-        stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
-        for rgb in itertools.islice(itertools.chain.from_iterable(shots), count):
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(rgb, format="rgb24")))
-        container.mux(stream.encode(None))
-
-
 def chosen(folder: Path | None) -> Predictor:
-    if folder:
-        return Predictor.load(folder, "cpu")
-    torch.manual_seed(0)
-    model = build_model(Model(network={"weights": "none"})).eval()
-    return Predictor(model, "untrained", model.size, torch.device("cpu"))
-
-
-def color_frame_by_frame(predictor: Predictor, source: Path, target: Path) -> None:
-    video = describe(source, 10**9)
-    levels = video.coding.grey_levels()
-
-    def colored() -> Iterator[Colored]:
-        for frame in frames(video):
-            ab = predictor.predict_small(levels[shrunk(frame.luma, predictor.size)])
-            yield Colored(frame, ab, is_key=True)
-
-    segment = target.with_suffix(".nut")
-    with segment.open("wb") as file:
-        write_segment(file, video, colored())
-    with target.open("wb") as file:
-        join(file, target.suffix, video, [segment])
-    segment.unlink()
+    return Predictor.load(folder, "cpu") if folder else untrained_predictor()
 
 
 def prediction_seconds(predictor: Predictor, video: Video) -> float:
@@ -109,12 +50,6 @@ def prediction_seconds(predictor: Predictor, video: Video) -> float:
         predictor.predict_small(grey)
         runs.append(time.perf_counter() - start)
     return float(np.median(runs))
-
-
-def peak_memory() -> int:
-    """Bytes. Not getrusage, whose peak a process inherits from the one that started it."""
-    status = Path("/proc/self/status").read_text()
-    return int(status.partition("VmHWM:")[2].split()[0]) * 1024
 
 
 def measure(way: str, source: Path, target: Path, folder: Path | None) -> dict[str, float]:
@@ -133,25 +68,20 @@ def measure(way: str, source: Path, target: Path, folder: Path | None) -> dict[s
     return {"seconds": seconds, "prediction": predicted, "peak": peak_memory()}
 
 
-def run_apart(way: str, source: Path, target: Path, arguments) -> dict[str, float]:
-    command = [sys.executable, __file__, "--measure", way, "--clip", str(source)]
+def run_apart(
+    way: str, source: Path, target: Path, arguments: argparse.Namespace
+) -> dict[str, float]:
+    command = [__file__, "--measure", way, "--clip", str(source)]
     command += ["--target", str(target), "--threads", str(arguments.threads)]
     command += ["--model", str(arguments.model)] if arguments.model else []
     environment = os.environ | {"OMP_NUM_THREADS": str(arguments.threads)}
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=environment)
-    return json.loads(done.stdout.splitlines()[-1])
+    return measured_in_a_process(command, environment)
 
 
 def length(path: Path) -> int:
     """Frames, by the packets: nothing is decoded."""
     with av.open(str(path)) as container:
         return sum(packet.size > 0 for packet in container.demux(video=0))
-
-
-def pictures(path: Path) -> Iterator[np.ndarray]:
-    with av.open(str(path)) as container:
-        for frame in container.decode(video=0):
-            yield frame.to_ndarray(format="rgb24")
 
 
 def tensor(rgb: np.ndarray) -> torch.Tensor:
@@ -180,7 +110,7 @@ def shown(steady: tuple[float, float]) -> str:
     return " | ".join(f"{1000 * value:.3f}" for value in steady)
 
 
-def report(name: str, source: Path, folder: Path, arguments) -> None:
+def report(name: str, source: Path, folder: Path, arguments: argparse.Namespace) -> None:
     count = length(source)
     for way in WAYS[1:] if arguments.costs else WAYS:
         target = folder / f"{name}-{way.replace(' ', '-')}.mp4"

@@ -23,19 +23,18 @@ from pathlib import Path
 # Before chromaflow, which would choose for it.
 import torch  # isort: skip
 
-from preprocess import cores, machine, photographs
 from pytorch_lightning.callbacks import Callback
-from training import WARM, write_shards
 
 from chromaflow.colorize import colorize_many
-from chromaflow.colorize.predictor import Predictor
-from chromaflow.models import build_model
 from chromaflow.project.paths import Project
-from chromaflow.settings import Model, Settings
+from chromaflow.settings import Settings
 from chromaflow.training.fit import train
+from common.machine import cores, machine, measured_in_a_process
+from common.models import WARM, untrained_predictor, write_shards
+from common.photographs import photographs
 
 POLICY = "OMP_WAIT_POLICY"
-WAYS = {"spinning": {}, "sleeping": {POLICY: "PASSIVE"}}
+WAYS: dict[str, dict[str, str]] = {"spinning": {}, "sleeping": {POLICY: "PASSIVE"}}
 # It ends with the process that started it, however that one ends.
 BUSY = "import os, sys\nwhile os.getppid() == int(sys.argv[1]): sum(range(10**6))"
 WARM_PHOTOGRAPHS = 2
@@ -58,7 +57,7 @@ class Clock(Callback):
             self.count += 1
             self.ended = times
 
-    def on_train_batch_end(self, *_) -> None:
+    def on_train_batch_end(self, *_: object) -> None:
         """Count a step."""
         self.advance()
 
@@ -72,8 +71,7 @@ class Clock(Callback):
 def color(given: argparse.Namespace, folder: Path) -> Clock:
     clock = Clock(WARM_PHOTOGRAPHS)
     torch.set_num_threads(given.threads)
-    model = build_model(Model(network={"weights": "none"})).eval()
-    predictor = Predictor(model, "untrained", model.size, torch.device("cpu"))
+    predictor = untrained_predictor()
     paths = photographs(None, folder / "images", WARM_PHOTOGRAPHS + given.photographs)
     shown = contextlib.nullcontext(clock.advance)
     colorize_many(predictor, paths, folder / "colored", progress=lambda *_: shown)
@@ -110,13 +108,11 @@ def others(count: int) -> Iterator[None]:
 def run_apart(work: str, way: str, given: argparse.Namespace) -> dict[str, float]:
     environment = {name: value for name, value in os.environ.items() if name != POLICY}
     environment |= WAYS[way] | {"OMP_NUM_THREADS": str(given.threads)}
-    command = [sys.executable, *sys.argv, "--measure", work]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=environment)
-    return json.loads(done.stdout.splitlines()[-1])
+    return measured_in_a_process([*sys.argv, "--measure", work], environment)
 
 
 def row(work: str, beside: int, given: argparse.Namespace) -> str:
-    runs = {way: [] for way in WAYS}
+    runs: dict[str, list[dict[str, float]]] = {way: [] for way in WAYS}
     with others(beside):
         for _ in range(given.repeats):
             for way, found in runs.items():
