@@ -61,7 +61,7 @@ def color_whole_image(predictor: Predictor, source: Path, target: Path) -> None:
 def measure(way: str, source: Path, threads: int, repeats: int) -> dict[str, float]:
     """Run in a process of its own: the best of several runs, and the peak of the process."""
     torch.set_num_threads(threads)
-    predictor = untrained()
+    predictor = untrained_predictor()
     target = source.with_name(f"colored{source.suffix}")
     runs = []
     for _ in range(repeats if way == "chromaflow" else 1):

@@ -25,7 +25,7 @@ import torch  # isort: skip
 
 from pytorch_lightning.callbacks import Callback
 
-from chromaflow.colorize import colorize_many
+from chromaflow.colorize.batch import colorize_many
 from chromaflow.project.paths import Project
 from chromaflow.settings import Settings
 from chromaflow.training.fit import train

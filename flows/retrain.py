@@ -3,7 +3,7 @@
 import argparse
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from prefect import Task, flow, get_run_logger, task
 from prefect.client.schemas.objects import State, TaskRun
@@ -19,6 +19,7 @@ from chromaflow.services.prefect import wait_for_server
 from flows import artifacts
 from flows.processes import StepFailedError, run, run_command, run_stage
 
+Result = TypeVar("Result")
 STAGES = ("validate", "preprocess", "train", "evaluate")
 
 
@@ -140,7 +141,7 @@ def retrain(preset: str = "", recipe: str = "", overrides: tuple[str, ...] = ())
 
 
 def _run_steps(project: Project, values: settings.Settings) -> None:
-    def retried(step: Any) -> Any:
+    def retried(step: Task[[Project], Result]) -> Task[[Project], Result]:
         return step.with_options(
             retries=values.flow.retries,
             retry_delay_seconds=exponential_backoff(values.flow.retry_delay),

@@ -12,6 +12,7 @@ from chromaflow import settings
 from chromaflow.cli.main import app
 from chromaflow.colorize.hints import read_hints
 from chromaflow.metrics.catalog import METRICS
+from chromaflow.project.paths import Project
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [
@@ -22,7 +23,7 @@ PAGES = [
 ]
 
 
-def commands(page):
+def commands(page: Path) -> list[str]:
     """The lines of a page's shell blocks."""
     blocks = re.findall(r"```sh\n(.*?)```", page.read_text(encoding="utf-8"), flags=re.DOTALL)
     return [
@@ -33,13 +34,13 @@ def commands(page):
     ]
 
 
-def documented(program):
+def documented(program: str) -> list[str]:
     found = {line for page in PAGES for line in commands(page)}
     return sorted(line for line in found if shlex.split(line)[0] == program)
 
 
 @pytest.mark.parametrize("line", documented("chromaflow"))
-def test_a_chromaflow_command_parses(line):
+def test_a_chromaflow_command_parses(line: str) -> None:
     arguments = shlex.split(line)[1:]
     command = typer.main.get_command(app)
     while subcommands := getattr(command, "commands", None):
@@ -50,9 +51,9 @@ def test_a_chromaflow_command_parses(line):
 @pytest.mark.parametrize(
     "line", [x for x in documented("chromaflow") if re.search("--(set|preset|recipe) ", x)]
 )
-def test_a_chromaflow_command_sets_what_there_is(project, line):
+def test_a_chromaflow_command_sets_what_there_is(project: Project, line: str) -> None:
     words = shlex.split(line)
-    given = {name: [] for name in ("--preset", "--recipe", "--set")}
+    given: dict[str, list[str]] = {name: [] for name in ("--preset", "--recipe", "--set")}
     for option, value in pairwise(words):
         if option in given:
             given[option].append(value)
@@ -61,20 +62,20 @@ def test_a_chromaflow_command_sets_what_there_is(project, line):
 
 
 @pytest.mark.parametrize("line", documented("dvc"))
-def test_a_dvc_command_parses(line):
+def test_a_dvc_command_parses(line: str) -> None:
     from dvc.cli import parse_args
 
     parse_args(shlex.split(line)[1:])
 
 
 @pytest.mark.parametrize("line", documented("make"))
-def test_a_make_target_is_there(line):
+def test_a_make_target_is_there(line: str) -> None:
     targets = re.findall(r"^([a-z]+):.*##", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)
     assert set(shlex.split(line)[1:]) <= set(targets)
 
 
 @pytest.mark.parametrize("line", [*documented("python"), *documented("taskset")])
-def test_a_benchmark_is_there_with_its_options(line):
+def test_a_benchmark_is_there_with_its_options(line: str) -> None:
     words = shlex.split(line)
     script = ROOT / words[words.index("python") + 1]
     text = script.read_text(encoding="utf-8")
@@ -83,7 +84,7 @@ def test_a_benchmark_is_there_with_its_options(line):
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_a_link_leads_somewhere(page):
+def test_a_link_leads_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):
         assert "://" in target or (page.parent / target).exists(), target
 
@@ -91,11 +92,11 @@ def test_a_link_leads_somewhere(page):
 @pytest.mark.parametrize(
     "path", sorted((ROOT / "docs" / "hints").glob("*.json")), ids=lambda p: p.stem
 )
-def test_hints_are_read(path):
+def test_hints_are_read(path: Path) -> None:
     assert read_hints(path) is not None
 
 
-def test_the_table_of_metrics_is_that_of_the_catalog():
+def test_the_table_of_metrics_is_that_of_the_catalog() -> None:
     rows = [
         f"| {metric.label} | {metric.direction.replace('none', '')} | {metric.meaning} |".replace(
             "  ", " "
@@ -105,13 +106,14 @@ def test_the_table_of_metrics_is_that_of_the_catalog():
     assert "\n".join(rows) in (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
 
 
-def test_the_table_of_commands_is_whole():
+def test_the_table_of_commands_is_whole() -> None:
     text = PAGES[0].read_text(encoding="utf-8")
     for info in app.registered_commands:
+        assert info.callback is not None
         assert f"`chromaflow {info.name or info.callback.__name__}`" in text
 
 
-def test_the_files_and_folders_of_the_architecture_are_there():
+def test_the_files_and_folders_of_the_architecture_are_there() -> None:
     text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
     named = re.findall(r"`([a-z_/]+(?:\.py|/))`", text)
     source = ROOT / "src" / "chromaflow"
@@ -126,7 +128,7 @@ def test_the_files_and_folders_of_the_architecture_are_there():
     assert not missing
 
 
-def test_every_package_stands_in_the_architecture():
+def test_every_package_stands_in_the_architecture() -> None:
     text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
     folders = [path for path in (ROOT / "src" / "chromaflow").iterdir() if path.is_dir()]
     packages = [path.name for path in folders if (path / "__init__.py").is_file()]

@@ -1,13 +1,14 @@
 import errno
 import warnings
+from collections.abc import Callable
 
 import pytest
 
 from chromaflow.errors import ChromaflowWarning, DataError, ServerError, run_told
 
 
-def fails_with(error):
-    def function():
+def fails_with(error: BaseException) -> Callable[[], None]:
+    def function() -> None:
         raise error
 
     return function
@@ -28,23 +29,27 @@ def fails_with(error):
         (KeyboardInterrupt(), 130, "interrupted; the same command goes on"),
     ],
 )
-def test_what_a_user_can_mend_is_told_without_a_traceback(error, code, told, capsys):
+def test_what_a_user_can_mend_is_told_without_a_traceback(
+    error: BaseException, code: int, told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(SystemExit) as ended:
         run_told(fails_with(error))
     assert ended.value.code == code
     assert told in capsys.readouterr().err
 
 
-def test_a_defect_keeps_its_traceback():
+def test_a_defect_keeps_its_traceback() -> None:
     for error in (ValueError("a defect"), OSError(errno.EIO, "broken disk")):
         with pytest.raises(type(error)):
             run_told(fails_with(error))
 
 
-def test_a_warning_is_a_sentence(capsys, monkeypatch):
+def test_a_warning_is_a_sentence(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(warnings, "showwarning", warnings.showwarning)
 
-    def warn():
+    def warn() -> None:
         warnings.warn("the record has a gap", ChromaflowWarning, stacklevel=1)
         warnings.warn("of a library", UserWarning, stacklevel=1)
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis.extra import numpy as arrays
+from numpy.typing import NDArray
 from skimage import color, data
 
 from chromaflow.color.stored import ab_histogram, decode_stored, encode_stored
@@ -13,7 +14,7 @@ from chromaflow.color.stored import ab_histogram, decode_stored, encode_stored
 
 @settings(max_examples=50, deadline=None)
 @given(arrays.arrays(np.uint8, (1, 3, 4, 3)))
-def test_decoding_and_encoding_again_gives_the_same_bytes(pixels):
+def test_decoding_and_encoding_again_gives_the_same_bytes(pixels: NDArray[np.uint8]) -> None:
     lightness, ab = decode_stored(torch.from_numpy(pixels))
     lab = torch.cat((lightness, ab), dim=1).permute(0, 2, 3, 1).numpy()
     assert np.array_equal(encode_stored(lab), pixels)
@@ -30,7 +31,7 @@ def test_units(device: torch.device) -> None:
     assert ab[0, :, 0].T.tolist() == [[0, 0], [-128, 127]]
 
 
-def test_opencv_gives_nearly_the_same_bytes():
+def test_opencv_gives_nearly_the_same_bytes() -> None:
     photograph = data.coffee()[::2, ::2]
     ours = encode_stored(color.rgb2lab(photograph)).astype(int)
     theirs = cv2.cvtColor(photograph, cv2.COLOR_RGB2LAB).astype(int)
@@ -38,7 +39,7 @@ def test_opencv_gives_nearly_the_same_bytes():
     assert np.abs(ours - theirs).mean() < 0.3
 
 
-def test_the_rounding_stays_under_a_visible_step():
+def test_the_rounding_stays_under_a_visible_step() -> None:
     lab = color.rgb2lab(data.astronaut()[::2, ::2])
     lightness, ab = decode_stored(torch.from_numpy(encode_stored(lab))[None])
     stored = torch.cat((lightness, ab), dim=1)[0].permute(1, 2, 0).numpy()
@@ -51,7 +52,7 @@ def test_encoding_clips(kind: type[np.floating]) -> None:
     assert encode_stored(lab).tolist() == [[[255, 255, 0], [0, 0, 255]]]
 
 
-def test_wrong_input_is_refused():
+def test_wrong_input_is_refused() -> None:
     with pytest.raises(ValueError, match="uint8"):
         decode_stored(torch.zeros(1, 4, 4, 3))
     with pytest.raises(ValueError, match=r"\(4, 4, 3\)"):
@@ -60,7 +61,7 @@ def test_wrong_input_is_refused():
         encode_stored(np.zeros((4, 4, 2)))
 
 
-def test_histogram_counts_every_pixel_at_its_color():
+def test_histogram_counts_every_pixel_at_its_color() -> None:
     pixels = encode_stored(color.rgb2lab(data.chelsea()[::3, ::3]))
     expected = np.zeros((256, 256), np.int64)
     np.add.at(expected, (pixels[..., 1], pixels[..., 2]), 1)

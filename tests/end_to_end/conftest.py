@@ -47,7 +47,7 @@ def trained(clone: Project) -> tuple[Project, str]:
 def untrained(clone: Project) -> Project:
     """The clone with the small settings written, and a model that learned nothing."""
     settings.save(clone, settings.load(clone, "sample", SMALL))
-    model = Model(network={"width": 0.125}, codebook="regression")
+    model = Model.model_validate({"network": {"width": 0.125}, "codebook": "regression"})
     save_model(build_model(model), clone.candidate)
     return clone
 
@@ -77,7 +77,9 @@ def examples(
     place = tmp_path_factory.mktemp("examples")
     hints = {"points": [{"x": 20, "y": 30, "color": "teal"}]}
     (place / "hints.json").write_text(json.dumps(hints))
-    hinted = Model(network={"name": "zhang2017", "width": 0.125}, codebook="regression")
+    hinted = Model.model_validate(
+        {"network": {"name": "zhang2017", "width": 0.125}, "codebook": "regression"}
+    )
     save_model(build_model(hinted), place / "hinted")
     write_clip(place / "clip.mp4", pan(count=4))
     first = min(folder.iterdir())

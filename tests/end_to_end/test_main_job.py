@@ -17,6 +17,7 @@ from skimage import data
 from chromaflow import settings
 from chromaflow.project import dvc
 from chromaflow.project.files import digest_of_folder, sha256_of
+from chromaflow.project.paths import Project
 from chromaflow.provenance.code_facts import code_digest, git_commit
 from chromaflow.provenance.data_facts import data_facts
 from chromaflow.provenance.facts import FlowFacts, LockFacts
@@ -27,7 +28,7 @@ from tests.support.clone import chromaflow
 pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(7200)]
 
 
-def test_one_command_does_the_whole_job(trained):
+def test_one_command_does_the_whole_job(trained: tuple[Project, str]) -> None:
     project, printed = trained
     assert "params.yaml: training.steps" in printed
     assert str(project.page) in printed
@@ -44,10 +45,11 @@ def test_one_command_does_the_whole_job(trained):
     assert not list(project.root.rglob("*.pkl"))
 
 
-def test_the_version_names_the_flow_run_that_trained_it(trained):
+def test_the_version_names_the_flow_run_that_trained_it(trained: tuple[Project, str]) -> None:
     project, _ = trained
     values = settings.load(project)
     version = version_of(project, values, digest_of_folder(project.candidate))
+    assert version is not None
     with contextlib.closing(sqlite3.connect(project.state / "prefect" / "prefect.db")) as database:
         ((flow_run,),) = database.execute("SELECT id FROM flow_run")
     # The temporary server of the flow ended with it, and so did its pages.
@@ -59,7 +61,9 @@ def test_the_version_names_the_flow_run_that_trained_it(trained):
     assert f"<code>{flow_run}</code>" in project.page.read_text()
 
 
-def test_each_training_records_its_own_code_data_and_lock(trained, tmp_path):
+def test_each_training_records_its_own_code_data_and_lock(
+    trained: tuple[Project, str], tmp_path: Path
+) -> None:
     project, _ = trained
     values, locks = settings.load(project), []
     client = connect(project, values)
@@ -67,6 +71,7 @@ def test_each_training_records_its_own_code_data_and_lock(trained, tmp_path):
         if seed != values.seed:
             chromaflow(project, "retrain", f"--set=seed={seed}")
         version = version_of(project, values, digest_of_folder(project.candidate))
+        assert version is not None
         facts = version.facts.run
         assert facts.seed == str(seed)
         assert facts.code.dirty == "false", facts.code.changed_files
@@ -82,7 +87,7 @@ def test_each_training_records_its_own_code_data_and_lock(trained, tmp_path):
     assert locks[0].files["data/lab"] == locks[1].files["data/lab"]
 
 
-def test_everything_is_up_to_date_for_dvc(trained):
+def test_everything_is_up_to_date_for_dvc(trained: tuple[Project, str]) -> None:
     project, _ = trained
     assert dvc.stale(project) == {}
     shown = subprocess.run(
@@ -95,7 +100,7 @@ def test_everything_is_up_to_date_for_dvc(trained):
     assert "auc_rebalanced" in shown.stdout
 
 
-def test_a_second_run_trains_nothing_and_says_what_serves(trained):
+def test_a_second_run_trains_nothing_and_says_what_serves(trained: tuple[Project, str]) -> None:
     project, _ = trained
     before = (project.candidate / "weights.safetensors").stat().st_mtime_ns
     printed = chromaflow(project, "retrain").stdout
@@ -106,7 +111,7 @@ def test_a_second_run_trains_nothing_and_says_what_serves(trained):
     assert state["unfinished"] == []
 
 
-def test_two_flows_never_share_a_checkout(trained):
+def test_two_flows_never_share_a_checkout(trained: tuple[Project, str]) -> None:
     project, _ = trained
     before = project.params.read_bytes()
     with project.alone("retrain"):
@@ -129,7 +134,7 @@ sys.addaudithook(kill)
 """
 
 
-def _forget_record(project):
+def _forget_record(project: Project) -> None:
     """Let DVC not know a training, or it takes from its cache what an earlier one gave."""
     lock = project.root / "dvc.lock"
     content = yaml.safe_load(lock.read_text())
@@ -137,30 +142,34 @@ def _forget_record(project):
     lock.write_text(yaml.safe_dump(content))
 
 
-def test_a_killed_training_goes_on_to_the_same_weights_as_dvc_alone_makes(trained, tmp_path):
+def test_a_killed_training_goes_on_to_the_same_weights_as_dvc_alone_makes(
+    trained: tuple[Project, str], tmp_path: Path
+) -> None:
     project, _ = trained
     command = dvc.command("repro", "--quiet", "--force", "--single-item", "train")
-    options = {"cwd": project.root, "env": dvc.environment()}
     # Python imports it before anything else.
     (tmp_path / "sitecustomize.py").write_text(KILL)
-    fatal = {"cwd": project.root, "env": {**dvc.environment(), "PYTHONPATH": str(tmp_path)}}
+    fatal = {**dvc.environment(), "PYTHONPATH": str(tmp_path)}
     expected = digest_of_folder(project.candidate)
     curves = (project.training_report / "curves.csv").read_bytes()
-    killed = subprocess.run(command, **fatal, start_new_session=True, check=False)
+    killed = subprocess.run(
+        command, cwd=project.root, env=fatal, start_new_session=True, check=False
+    )
     assert killed.returncode == -signal.SIGKILL
     assert list(project.checkpoints.glob("*/last.ckpt"))
     assert not (project.candidate / "weights.safetensors").exists()
     state = json.loads(chromaflow(project, "status", "--json").stdout)
     assert len(state["unfinished"]) == 1
     _forget_record(project)
-    subprocess.run(dvc.command("repro", "--quiet", "--no-run-cache"), **options, check=True)
+    command = dvc.command("repro", "--quiet", "--no-run-cache")
+    subprocess.run(command, cwd=project.root, env=dvc.environment(), check=True)
     assert json.loads(chromaflow(project, "status", "--json").stdout)["unfinished"] == []
     assert digest_of_folder(project.candidate) == expected
     assert (project.training_report / "curves.csv").read_bytes() == curves
     assert dvc.stale(project) == {}
 
 
-def test_a_kill_before_the_record_of_a_training_costs_nothing(trained):
+def test_a_kill_before_the_record_of_a_training_costs_nothing(trained: tuple[Project, str]) -> None:
     project, _ = trained
     expected = digest_of_folder(project.candidate)
     (kept,) = project.checkpoints.glob("*/finished")
@@ -173,7 +182,7 @@ def test_a_kill_before_the_record_of_a_training_costs_nothing(trained):
     assert kept.stat().st_mtime_ns == before, "it trained again"
 
 
-def test_the_registered_model_colors_a_photograph(trained):
+def test_the_registered_model_colors_a_photograph(trained: tuple[Project, str]) -> None:
     project, _ = trained
     photograph = project.root / "cat.png"
     Image.fromarray(data.cat()).convert("L").save(photograph)
@@ -191,7 +200,9 @@ def test_the_registered_model_colors_a_photograph(trained):
     assert pixels.shape == data.cat().shape
 
 
-def test_a_failed_step_ends_the_flow_with_its_sentence_and_exit_code(trained):
+def test_a_failed_step_ends_the_flow_with_its_sentence_and_exit_code(
+    trained: tuple[Project, str],
+) -> None:
     project, _ = trained
     params = project.params.read_text()
     result = chromaflow(
@@ -203,12 +214,14 @@ def test_a_failed_step_ends_the_flow_with_its_sentence_and_exit_code(trained):
     assert "Traceback" not in result.stderr
 
 
-def test_a_training_without_dvc_says_so(trained):
+def test_a_training_without_dvc_says_so(trained: tuple[Project, str]) -> None:
     project, _ = trained
     for command in (["train", "--set=seed=19"], ["evaluate"], ["register"]):
         chromaflow(project, *command)
     values = settings.load(project)
-    facts = version_of(project, values, digest_of_folder(project.candidate)).facts.run
+    version = version_of(project, values, digest_of_folder(project.candidate))
+    assert version is not None
+    facts = version.facts.run
     assert facts.lock == LockFacts("none: no entry of dvc.lock is about these weights")
     assert facts.flow == FlowFacts()
     assert facts.seed == "19"

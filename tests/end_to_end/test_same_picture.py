@@ -50,17 +50,19 @@ def photographs() -> dict[str, Levels]:
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model whose colors leave sRGB, which refines them and has a size of its own."""
     torch.manual_seed(0)
-    settings = Model(
-        network={"name": "unet", "width": 0.125, "depth": 0.34},
-        codebook="regression",
-        refine="guided",
-        size=SIZE,
+    settings = Model.model_validate(
+        {
+            "network": {"name": "unet", "width": 0.125, "depth": 0.34},
+            "codebook": "regression",
+            "refine": "guided",
+            "size": SIZE,
+        }
     )
     model = build_model(settings).eval()
     with torch.no_grad():
         photograph = grey_of(data.chelsea()[:256, :256]).astype(np.float32) / 2.55
         out = model(torch.from_numpy(photograph)[None, None])
-        model.network.last[1].weight.mul_(1 / out.std())
+        model.network.get_parameter("last.1.weight").mul_(1 / out.std())
     target = tmp_path_factory.mktemp("models") / "vivid"
     save_model(model, target)
     return target
@@ -90,8 +92,9 @@ def through_a_file(folder: Path, place: Path, suffix: str, levels: Levels) -> Le
     source.write_bytes(pixels)
     run("colorize", source, "-o", place / "out", "--model", folder)
     flag = cv2.IMREAD_UNCHANGED if levels.dtype == np.uint16 else cv2.IMREAD_COLOR
-    colored: Levels = cv2.imread(str(place / "out" / f"grey-color.{suffix}"), flag)[..., ::-1]
-    return colored
+    colored = cv2.imread(str(place / "out" / f"grey-color.{suffix}"), flag)
+    assert colored is not None
+    return np.asarray(colored[..., ::-1])
 
 
 def difference(first: Levels, second: Levels) -> int:

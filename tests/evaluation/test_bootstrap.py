@@ -21,7 +21,7 @@ def measurements(values: np.ndarray, metric: str, masses: np.ndarray) -> Measure
     return Measurements(ids, {metric: values}, masses)
 
 
-def test_interval_agrees_with_scipy():
+def test_interval_agrees_with_scipy() -> None:
     gain = paired_bootstrap(GAINS, ONES, resamples=20_000)
     reference = stats.bootstrap(
         (GAINS,), np.mean, n_resamples=20_000, method="percentile", rng=1, batch=1000
@@ -33,12 +33,13 @@ def test_interval_agrees_with_scipy():
     assert (gain.images, gain.resamples) == (200, 20_000)
 
 
-def test_masses_weigh_images():
+def test_masses_weigh_images() -> None:
     masses = np.where(np.arange(200) < 100, 1.0, 3.0)
     gain = paired_bootstrap(GAINS, masses, resamples=20_000)
 
-    def ratio(gains, weights, axis):
-        return (gains * weights).sum(axis) / weights.sum(axis)
+    def ratio(gains: np.ndarray, weights: np.ndarray, axis: int) -> np.ndarray:
+        weighed: np.ndarray = (gains * weights).sum(axis) / weights.sum(axis)
+        return weighed
 
     reference = stats.bootstrap(
         (GAINS, masses),
@@ -55,26 +56,26 @@ def test_masses_weigh_images():
     assert gain.high == pytest.approx(reference.confidence_interval.high, abs=0.015)
 
 
-def test_the_same_seed_gives_the_same_result():
+def test_the_same_seed_gives_the_same_result() -> None:
     assert paired_bootstrap(GAINS, ONES) == paired_bootstrap(GAINS, ONES)
     assert paired_bootstrap(GAINS, ONES) != paired_bootstrap(GAINS, ONES, seed=18)
 
 
-def test_small_blocks_cover_every_resample(monkeypatch):
+def test_small_blocks_cover_every_resample(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bootstrap, "_BLOCK", 3 * 200)
     gain = paired_bootstrap(GAINS + 100, ONES, resamples=100)
     assert gain.share == 1
     assert 99 < gain.low < gain.high < 101
 
 
-def test_equal_models_have_no_gain():
+def test_equal_models_have_no_gain() -> None:
     gain = paired_bootstrap(np.zeros(50), np.ones(50))
     assert (gain.mean, gain.low, gain.high, gain.share) == (0, 0, 0, 0)
 
 
 @settings(max_examples=30, deadline=None)
 @given(st.lists(st.floats(-100, 100), min_size=1, max_size=20), st.floats(0.1, 10))
-def test_laws(values, factor):
+def test_laws(values: list[float], factor: float) -> None:
     gains = np.array(values)
     gain = paired_bootstrap(gains, np.ones(len(gains)), resamples=200)
     assert gains.min() - 1e-9 <= gain.low <= gain.high <= gains.max() + 1e-9
@@ -84,7 +85,7 @@ def test_laws(values, factor):
 
 
 @pytest.mark.parametrize(("metric", "sign"), [("psnr", 1), ("delta_e_2000", -1)])
-def test_positive_is_better_for_every_metric(metric, sign):
+def test_positive_is_better_for_every_metric(metric: str, sign: int) -> None:
     champion = measurements(np.linspace(20, 30, 50), metric, np.ones(50))
     candidate = measurements(champion.values[metric] + 1, metric, np.ones(50))
     gain = compare(candidate, champion, metric, resamples=200)
@@ -92,7 +93,7 @@ def test_positive_is_better_for_every_metric(metric, sign):
     assert gain.share == (sign > 0)
 
 
-def test_masses_count_for_the_rebalanced_metric_alone():
+def test_masses_count_for_the_rebalanced_metric_alone() -> None:
     masses = np.array([1.0, 9.0])
     for metric, expected in (("auc_rebalanced", 0.9), ("auc", 0.5)):
         champion = measurements(np.zeros(2), metric, masses)
@@ -101,7 +102,7 @@ def test_masses_count_for_the_rebalanced_metric_alone():
         assert candidate.mean(metric) == pytest.approx(expected)
 
 
-def test_other_images_or_metrics_are_refused():
+def test_other_images_or_metrics_are_refused() -> None:
     champion = measurements(np.zeros(3), "psnr", np.ones(3))
     other = dataclasses.replace(champion, ids=("a", "b", "c"))
     with pytest.raises(ValueError, match="same images"):
@@ -120,6 +121,6 @@ def test_other_images_or_metrics_are_refused():
         (np.ones(1), np.array([np.inf])),
     ],
 )
-def test_impossible_input_is_refused(gains, masses):
+def test_impossible_input_is_refused(gains: np.ndarray, masses: np.ndarray) -> None:
     with pytest.raises(ValueError, match="gain"):
         paired_bootstrap(gains, masses)

@@ -32,19 +32,23 @@ def tinted(lightness: torch.Tensor) -> torch.Tensor:
 def folder(tmp_path: Path) -> Path:
     """A small model of random weights."""
     torch.manual_seed(0)
-    model = build_model(Model(network={"name": "vcnn", "width": 0.0625}, codebook="regression"))
+    model = build_model(
+        Model.model_validate(
+            {"network": {"name": "vcnn", "width": 0.0625}, "codebook": "regression"}
+        )
+    )
     save_model(model, tmp_path / "model")
     return tmp_path / "model"
 
 
-def truths(split) -> tuple[np.ndarray, np.ndarray]:
+def truths(split: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     """Squeezed lightness (n, H, W) and ab (n, H, W, 2)."""
     pairs = [squeeze(pixels, SIZE) for pixels in split.values()]
     lightness, ab = (torch.cat(parts) for parts in zip(*pairs, strict=True))
     return lightness[:, 0].numpy(), ab.permute(0, 2, 3, 1).numpy()
 
 
-def test_squeezing_antialiases_the_whole_image(split):
+def test_squeezing_antialiases_the_whole_image(split: dict[str, np.ndarray]) -> None:
     pixels = split["astronaut"]
     lightness, ab = squeeze(pixels, 32)
     assert lightness.shape == (1, 1, 32, 32)
@@ -57,7 +61,7 @@ def test_squeezing_antialiases_the_whole_image(split):
     np.testing.assert_allclose(same[0, 0].numpy(), pixels[:32, :32, 0] / 2.55, rtol=1e-6)
 
 
-def test_measurements_agree_with_scikit_image(split):
+def test_measurements_agree_with_scikit_image(split: dict[str, np.ndarray]) -> None:
     measured = measure({"grey": grey}, FOLDER, SIZE)["grey"]
     lightness, ab = truths(split)
     assert measured.ids == tuple(split)
@@ -75,7 +79,7 @@ def test_measurements_agree_with_scikit_image(split):
             assert measured.values[metric][index] == pytest.approx(value, rel=1e-3), metric
 
 
-def test_rebalanced_auc_over_images_is_that_over_all_pixels(split):
+def test_rebalanced_auc_over_images_is_that_over_all_pixels(split: dict[str, np.ndarray]) -> None:
     measured = measure({"tinted": tinted, "grey": grey}, FOLDER, SIZE)
     lightness, ab = truths(split)
     rounded = ab.reshape(-1, 2).round().clip(-128, 127)
@@ -98,7 +102,7 @@ def test_rebalanced_auc_over_images_is_that_over_all_pixels(split):
     assert measured["grey"].mean("auc_rebalanced") < measured["grey"].mean("auc")
 
 
-def test_the_truth_is_perfect_and_grey_has_no_color(split):
+def test_the_truth_is_perfect_and_grey_has_no_color(split: dict[str, np.ndarray]) -> None:
     lightness, ab = truths(split)
     by_lightness = {image.tobytes(): true for image, true in zip(lightness, ab, strict=True)}
 
@@ -155,17 +159,17 @@ def test_threads_and_device_hold_until_the_end_of_the_block(folder: Path) -> Non
     assert torch.get_num_threads() == before
 
 
-def test_an_empty_split_says_what_to_do(monkeypatch):
+def test_an_empty_split_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("chromaflow.evaluation.measure.read_split", lambda _: iter(()))
     with pytest.raises(DataError, match=r"data/lab/test holds no images(.|\n)*preprocess"):
         measure({"grey": grey}, FOLDER, SIZE)
 
 
-def test_a_missing_split_says_what_to_do(tmp_path):
+def test_a_missing_split_says_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="preprocess"):
         measure({"grey": grey}, tmp_path / "test", SIZE)
 
 
-def test_a_model_that_predicts_no_numbers_is_refused(split):
+def test_a_model_that_predicts_no_numbers_is_refused(split: dict[str, np.ndarray]) -> None:
     with pytest.raises(ModelError, match="broken predicts"):
         measure({"broken": lambda lightness: grey(lightness) / 0}, FOLDER, SIZE)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pytorch_lightning import Trainer
 from pytorch_lightning.callbacks import Callback
 
 pytest.importorskip("mlflow")
@@ -15,16 +16,10 @@ from chromaflow.data.store.read import LabItem
 from chromaflow.experiments.sample_photographs import read_eight, write_lab
 from chromaflow.project.paths import Project
 from chromaflow.settings import Settings
-from chromaflow.tracking.client import connect
 from chromaflow.training.fit import train
+from tests.support.tracking import empty_database
 
-
-@pytest.fixture(scope="session")
-def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A migrated sqlite file; the migrations of MLflow take seconds, a copy takes none."""
-    project = Project(tmp_path_factory.mktemp("template"))
-    connect(project, Settings())
-    return project.state / "mlflow.db"
+__all__ = ["empty_database"]
 
 
 @pytest.fixture
@@ -63,7 +58,7 @@ class _Signal(Callback):
     def __init__(self, step: int) -> None:
         self.step = step
 
-    def on_train_batch_end(self, trainer: Any, *_: Any) -> None:
+    def on_train_batch_end(self, trainer: Trainer, *_: object) -> None:
         if trainer.global_step == self.step:
             os.kill(os.getpid(), signal.SIGTERM)
 

@@ -3,27 +3,27 @@ from pathlib import Path
 
 import pytest
 
+from chromaflow.evaluation.baselines import SYSTEMS
 from chromaflow.experiments import comparison as module
-from chromaflow.experiments.comparison import compare
+from chromaflow.experiments.comparison import Row, compare
 from chromaflow.experiments.comparison_page import as_markdown, table, write_comparison
 from chromaflow.experiments.costs import Costs
+from chromaflow.project.paths import Project
 from chromaflow.tracking.client import connect
 from tests.experiments.conftest import tiny
 
 
-@pytest.fixture
-def quick(monkeypatch):
-    """A step that costs two seconds, whatever the machine."""
-    monkeypatch.setattr(module, "seconds_a_step", lambda *_: 2.0)
-
-
-def test_recipes_are_trained_judged_registered_and_drawn(project, quick, monkeypatch):
+def test_recipes_are_trained_judged_registered_and_drawn(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
     measured = []
 
-    def measure(folder, threads):
+    def measure(folder: Path, threads: int) -> Costs:
         measured.append((folder, threads))
         return Costs(parameters=1_234_567, gigaflops=2.34, milliseconds=67.8, megabytes=90.1)
 
+    # A step that costs two seconds, whatever the machine.
+    monkeypatch.setattr(module, "seconds_a_step", lambda *_: 2.0)
     monkeypatch.setattr(module, "measure_costs", measure)
     recipes = {"one": tiny(), "other": tiny(learning_rate=1e-4)}
     rows = compare(project, recipes, budget=20)
@@ -52,9 +52,17 @@ def test_recipes_are_trained_judged_registered_and_drawn(project, quick, monkeyp
     assert compare(project, recipes, budget=20) == rows
 
 
-def test_the_best_stands_first(project, quick):
-    rows = compare(project, {"one": tiny()}, budget=20)
-    better = rows[0].__dict__ | {"recipe": "better"}
-    measured = {**rows[0].measured, "model": {**rows[0].measured["model"], "auc_rebalanced": 99.0}}
-    lines = table([*rows, type(rows[0])(**{**better, "measured": measured})])
-    assert [line[0] for line in lines[1:3]] == ["better", "one"]
+def test_the_best_stands_first() -> None:
+    found = {"worst": 51.0, "best": 54.0, "third": 52.0, "second": 53.0}
+    costs = Costs(parameters=1_000_000, gigaflops=1.0, milliseconds=1.0, megabytes=1.0)
+    others = {name: {"auc_rebalanced": 99.0} for name in SYSTEMS if name != "model"}
+    rows = [
+        Row(name, 10, 80, 1.0, {**others, "model": {"auc_rebalanced": auc}}, costs, "", "", "")
+        for name, auc in found.items()
+    ]
+    heading, *body = table(rows)
+    column = heading.index("AuC, rebalanced")
+    ranked = [float(line[column]) for line in body[: len(rows)]]
+    assert [line[0] for line in body[: len(rows)]] == ["best", "second", "third", "worst"]
+    assert ranked == [54.0, 53.0, 52.0, 51.0]
+    assert [line[0] for line in body[len(rows) :]] == ["mean color", "grey", "truth"]

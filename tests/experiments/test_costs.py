@@ -32,7 +32,9 @@ def operations() -> int:
 @pytest.fixture
 def small() -> Colorizer:
     torch.manual_seed(0)
-    settings = Model(network={"name": "vcnn", "width": 0.125}, codebook="regression")
+    settings = Model.model_validate(
+        {"network": {"name": "vcnn", "width": 0.125}, "codebook": "regression"}
+    )
     return build_model(settings).eval()
 
 
@@ -47,7 +49,9 @@ def test_operations_are_those_of_its_convolutions(small: Colorizer) -> None:
 
 
 def test_operations_of_the_default_network_are_those_of_convolutions_and_decoding() -> None:
-    model = build_model(Model(network={"width": 0.0625, "weights": "none"})).eval()
+    model = build_model(
+        Model.model_validate({"network": {"width": 0.0625, "weights": "none"}})
+    ).eval()
     found, counted = count_flops(model, 64), [0]
 
     def count(layer: nn.Conv2d, _: object, output: torch.Tensor) -> None:
@@ -99,6 +103,6 @@ def test_a_process_of_its_own_tells_the_costs(folder: Path) -> None:
     assert found == Costs(PARAMETERS, operations() / 1e9, milliseconds=0, megabytes=0)
 
 
-def test_a_folder_that_cannot_be_measured_is_named(tmp_path):
+def test_a_folder_that_cannot_be_measured_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="nothing-here"):
         measure_costs(tmp_path / "nothing-here", threads=1)

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import numpy as np
 from skimage import data
 from skimage.color import lab2rgb
@@ -8,7 +10,7 @@ from chromaflow.experiments.sample_photographs import read_eight, write_lab
 from chromaflow.project.paths import Project
 
 
-def test_there_are_eight_scenes_in_color():
+def test_there_are_eight_scenes_in_color() -> None:
     photographs = read_eight(48)
     assert len(photographs) == 8
     for lab in photographs.values():
@@ -20,7 +22,7 @@ def test_there_are_eight_scenes_in_color():
     assert abs(rgb - resize(data.astronaut(), (48, 48), anti_aliasing=True)).mean() < 0.01
 
 
-def test_they_are_a_train_split(tmp_path):
+def test_they_are_a_train_split(tmp_path: Path) -> None:
     project, photographs = Project(tmp_path), read_eight(32)
     write_lab(project, photographs)
     read = dict(read_split(project.lab / "train"))

@@ -21,7 +21,9 @@ def pair() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     return predicted, true, torch.rand(3, 9, 11, generator=generator)
 
 
-def test_it_agrees_with_the_definition(pair):
+def test_it_agrees_with_the_definition(
+    pair: tuple[torch.Tensor, torch.Tensor, torch.Tensor],
+) -> None:
     predicted, true, weights = pair
     error = (predicted - true).norm(dim=1).numpy()
     plain = [by_definition(image, np.ones_like(image)) for image in error]
@@ -32,27 +34,29 @@ def test_it_agrees_with_the_definition(pair):
 
 @settings(max_examples=60, deadline=None)
 @given(st.one_of(st.integers(0, 200).map(float), st.floats(0, 200, width=32)))
-def test_one_pixel(error):
+def test_one_pixel(error: float) -> None:
     predicted = torch.tensor([error, 0.0]).reshape(1, 2, 1, 1)
     expected = by_definition(np.array([error]), np.ones(1))
     assert auc(predicted, torch.zeros(1, 2, 1, 1)).item() == pytest.approx(expected, abs=1e-4)
 
 
-def test_ends_of_the_scale():
+def test_ends_of_the_scale() -> None:
     zero = torch.zeros(1, 2, 4, 4)
     assert auc(zero, zero).item() == 100
     assert auc(zero + 200, zero).item() == 0
     assert auc(zero, zero, torch.zeros(1, 4, 4)).item() == 0
 
 
-def test_images_weighed_by_their_pixels_give_that_of_all_pixels(pair):
+def test_images_weighed_by_their_pixels_give_that_of_all_pixels(
+    pair: tuple[torch.Tensor, torch.Tensor, torch.Tensor],
+) -> None:
     predicted, true, weights = pair
     mean = np.average(auc(predicted, true, weights), weights=weights.sum(dim=(1, 2)))
     error = (predicted - true).norm(dim=1).numpy()
     assert mean == pytest.approx(by_definition(error, weights.numpy()), rel=1e-5)
 
 
-def test_wrong_input_is_refused(pair):
+def test_wrong_input_is_refused(pair: tuple[torch.Tensor, torch.Tensor, torch.Tensor]) -> None:
     predicted, true, weights = pair
     with pytest.raises(ValueError, match="shapes differ"):
         auc(predicted, true[:2])

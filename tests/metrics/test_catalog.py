@@ -29,6 +29,16 @@ def pictures(vividness: float) -> Pictures:
     return Pictures(ab, rgb, rgb_to_lab(rgb))
 
 
+def in_precision(
+    compared: Compared, dtype: torch.dtype, device: torch.device | str = "cpu"
+) -> Compared:
+    predicted, true = (
+        Pictures(*(part.to(device, dtype) for part in side))
+        for side in (compared.predicted, compared.true)
+    )
+    return Compared(predicted, true, compared.weights.to(device, dtype))
+
+
 def values(metric: Metric, compared: Compared) -> torch.Tensor:
     assert metric.per_image is not None
     return metric.per_image(compared)
@@ -40,15 +50,8 @@ def test_every_precision_is_computed_in_single_or_better(
 ) -> None:
     weights = torch.rand(LAB.shape[:3], generator=torch.Generator().manual_seed(0)).double()
     given = Compared(pictures(0.5), pictures(1.0), weights)
-    rounded = [[part.to(dtype) for part in side] for side in given[:2]]
-    low = Compared(
-        *(Pictures(*(part.to(device) for part in side)) for side in rounded),
-        weights.to(device, dtype),
-    )
-    wide = Compared(
-        *(Pictures(*(part.double() for part in side)) for side in rounded),
-        weights.to(dtype).double(),
-    )
+    low = in_precision(given, dtype, device)
+    wide = in_precision(in_precision(given, dtype), torch.float64)
     got = values(metric, low)
     assert got.dtype == (torch.float64 if dtype == torch.float64 else torch.float32)
     assert got.device.type == device.type

@@ -12,14 +12,14 @@ from chromaflow.metrics.warp_error import warp_error, warped
 PHOTOGRAPH = data.coffee()[::8, ::8]
 
 
-def clip(count=9, flicker=0.0):
+def clip(count: int = 9, flicker: float = 0.0) -> torch.Tensor:
     rng = np.random.default_rng(0)
     frames = [np.roll(PHOTOGRAPH, 2 * step, axis=1) for step in range(count)]
     frames = [frame * (1 - flicker * rng.random(3)) for frame in frames]
     return torch.from_numpy(np.stack(frames).astype(np.float32) / 255).permute(0, 3, 1, 2)
 
 
-def by_scipy(frames):
+def by_scipy(frames: torch.Tensor) -> float:
     levels = (frames.numpy() * 255).round().astype(int)
     shares = np.array(
         [[np.bincount(c.ravel(), minlength=256) / c.size for c in frame] for frame in levels]
@@ -30,21 +30,21 @@ def by_scipy(frames):
         values.append(
             np.mean([[jensenshannon(*p) ** 2 for p in zip(*pair, strict=True)] for pair in pairs])
         )
-    return np.mean(values)
+    return float(np.mean(values))
 
 
-def test_cdc_agrees_with_scipy():
+def test_cdc_agrees_with_scipy() -> None:
     frames = clip(flicker=0.3)
     assert cdc(frames).item() == pytest.approx(by_scipy(frames), abs=1e-9)
 
 
-def test_cdc_tells_flicker_from_motion():
+def test_cdc_tells_flicker_from_motion() -> None:
     assert cdc(clip()).item() == pytest.approx(0, abs=1e-12)
     assert 0 < cdc(clip(flicker=0.05)) < cdc(clip(flicker=0.3)) < np.log(2)
 
 
 @pytest.mark.parametrize("parts", [[9], [1] * 9, [2, 3, 4], [6, 1, 2]])
-def test_cdc_in_parts_is_that_of_the_whole(parts):
+def test_cdc_in_parts_is_that_of_the_whole(parts: list[int]) -> None:
     frames, metric = clip(flicker=0.3), Cdc()
     for part in frames.split(parts):
         metric.update(part)
@@ -52,7 +52,7 @@ def test_cdc_in_parts_is_that_of_the_whole(parts):
     assert len(metric.recent) == 4
 
 
-def test_cdc_needs_five_frames():
+def test_cdc_needs_five_frames() -> None:
     with pytest.raises(ValueError, match="at least 5 frames, not 4"):
         cdc(clip(4))
     metric = Cdc()
@@ -60,7 +60,7 @@ def test_cdc_needs_five_frames():
     assert metric.compute().isnan()
 
 
-def test_histograms_are_shares():
+def test_histograms_are_shares() -> None:
     shares = channel_histograms(clip(2))
     assert shares.shape == (2, 3, 256)
     torch.testing.assert_close(shares.sum(dim=2), torch.ones(2, 3, dtype=torch.float64))
@@ -68,7 +68,7 @@ def test_histograms_are_shares():
         channel_histograms(torch.zeros(2, 1, 4, 4))
 
 
-def test_divergence_is_between_zero_and_the_logarithm_of_two():
+def test_divergence_is_between_zero_and_the_logarithm_of_two() -> None:
     one = torch.tensor([1.0, 0.0, 0.0], dtype=torch.float64)
     assert jensen_shannon(one, one).item() == 0
     assert jensen_shannon(one, one.flip(0)).item() == pytest.approx(np.log(2))
@@ -89,7 +89,7 @@ def test_every_precision_is_computed_in_single_or_better(
     torch.testing.assert_close(error.cpu().double(), expected, rtol=1e-4, atol=1e-6)
 
 
-def test_warping_follows_the_flow():
+def test_warping_follows_the_flow() -> None:
     picture = torch.arange(12.0).reshape(1, 1, 3, 4)
     flow = torch.zeros(1, 2, 3, 4)
     flow[:, 0] = 1
@@ -97,7 +97,7 @@ def test_warping_follows_the_flow():
     torch.testing.assert_close(warped(picture, flow)[0, 0], expected)
 
 
-def test_warp_error_is_of_color_and_not_of_motion():
+def test_warp_error_is_of_color_and_not_of_motion() -> None:
     before, after = clip(2)[:1], clip(2)[1:]
     flow = torch.zeros(1, 2, *before.shape[2:])
     flow[:, 0] = -2

@@ -33,14 +33,14 @@ def pixels(lab: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(np.asarray(lab, dtype=np.float64)).T.reshape(1, 3, 1, -1)
 
 
-def test_published_pairs():
+def test_published_pairs() -> None:
     first, second, expected = (np.array(column, dtype=float) for column in zip(*PAIRS, strict=True))
     got = ciede2000(pixels(first), pixels(second)).flatten().numpy()
     np.testing.assert_allclose(got, color.deltaE_ciede2000(first, second), atol=1e-9)
     np.testing.assert_allclose(got, expected, atol=5e-5)
 
 
-def test_random_colors_agree_with_scikit_image():
+def test_random_colors_agree_with_scikit_image() -> None:
     rng = np.random.default_rng(0)
     low, high = (0, -110, -110), (100, 110, 110)
     first, second = rng.uniform(low, high, (2, 20_000, 3))
@@ -49,7 +49,7 @@ def test_random_colors_agree_with_scikit_image():
     np.testing.assert_allclose(got, color.deltaE_ciede2000(first, second), atol=1e-8)
 
 
-def test_mean_of_a_photograph_in_single_precision():
+def test_mean_of_a_photograph_in_single_precision() -> None:
     lab = color.rgb2lab(data.astronaut()[::4, ::4])
     faded = lab * (1, 0.5, 0.8)
     first, second = (
@@ -60,7 +60,7 @@ def test_mean_of_a_photograph_in_single_precision():
     np.testing.assert_allclose(delta_e_2000(*both).numpy(), [expected, 0], atol=1e-3)
 
 
-def test_it_is_symmetric():
+def test_it_is_symmetric() -> None:
     generator = torch.Generator().manual_seed(3)
     first, second = (torch.rand(2, 1, 3, 8, 8, generator=generator) - 0.5) * 100
     torch.testing.assert_close(ciede2000(first, second), ciede2000(second, first))

@@ -27,7 +27,7 @@ class Block(Network):
     def config(self) -> dict[str, Any]:
         return {"name": self.name}
 
-    def forward(self, lightness: Tensor, guide: Any = None) -> Tensor:  # noqa: ARG002
+    def forward(self, lightness: Tensor, guide: object = None) -> Tensor:  # noqa: ARG002
         assert lightness.shape[2] % 32 == lightness.shape[3] % 32 == 0
         bins = nn.functional.avg_pool2d(lightness, 4).round().long()
         return 100 * nn.functional.one_hot(bins[:, 0], 313).movedim(-1, 1).float()
@@ -87,7 +87,9 @@ def test_settings_name_what_is_registered() -> None:
 @pytest.mark.parametrize("name", NETWORKS)
 def test_a_network_takes_the_sizes_that_its_settings_have(name: str) -> None:
     assert importlib.import_module(f"chromaflow.models.networks.{name}").NETWORK.name == name
-    sizes = Model(network=name, codebook="regression").network.model_dump().keys() - {"name"}
+    sizes = Model.model_validate(
+        {"network": name, "codebook": "regression"}
+    ).network.model_dump().keys() - {"name"}
     # The model folder tells of the first, and the data of the second.
     assert network_sizes(name) - {"folded", "scenes"} == sizes
 

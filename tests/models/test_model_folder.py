@@ -14,9 +14,11 @@ from chromaflow.settings import Model
 @pytest.fixture(scope="module")
 def model() -> Colorizer:
     torch.manual_seed(0)
-    settings = Model(
-        network={"width": 0.0625, "weights": "none"},
-        codebook={"temperature": 0.5, "rebalance": 0.25},
+    settings = Model.model_validate(
+        {
+            "network": {"width": 0.0625, "weights": "none"},
+            "codebook": {"temperature": 0.5, "rebalance": 0.25},
+        }
     )
     return build_model(settings).eval()
 
@@ -71,9 +73,11 @@ OLDER = """{
 
 
 def test_a_model_of_an_older_chromaflow_is_read_and_written_as_it_was(tmp_path: Path) -> None:
-    settings = Model(
-        network={"name": "iizuka", "width": 0.0625},
-        codebook={"name": "regression", "ab_range": 110.0},
+    settings = Model.model_validate(
+        {
+            "network": {"name": "iizuka", "width": 0.0625},
+            "codebook": {"name": "regression", "ab_range": 110.0},
+        }
     )
     save_model(build_model(settings), tmp_path / "model")
     written = (tmp_path / "model" / "model.json").read_text()

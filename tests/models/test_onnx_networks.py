@@ -14,7 +14,7 @@ from chromaflow.color.codebooks.registry import build_codebook
 from chromaflow.errors import ModelError, UserError
 from chromaflow.models import Colorizer, Network, build_model
 from chromaflow.models import onnx as module
-from chromaflow.models.networks.base import Hints
+from chromaflow.models.networks.base import Guide, Hints
 from chromaflow.models.onnx import OnnxColorizer, export_onnx
 from chromaflow.refine import REFINEMENTS
 from chromaflow.settings import Model
@@ -25,8 +25,13 @@ DIGEST = "ab" * 32
 
 def built(network: str, **sizes: float) -> Colorizer:
     torch.manual_seed(0)
-    settings = Model(
-        network={"name": network, **sizes}, codebook="regression", refine="guided", size=96
+    settings = Model.model_validate(
+        {
+            "network": {"name": network, **sizes},
+            "codebook": "regression",
+            "refine": "guided",
+            "size": 96,
+        }
     )
     return build_model(settings).eval()
 
@@ -128,7 +133,7 @@ class OneSize(Network):
 
     name, stride, multiple = "one_size", 1, 1
 
-    def forward(self, lightness: Tensor, guide: Any = None) -> Tensor:  # noqa: ARG002
+    def forward(self, lightness: Tensor, guide: Guide | None = None) -> Tensor:  # noqa: ARG002
         return (lightness + torch.ones(256, 320)).expand(-1, 2, -1, -1) / 100
 
     def config(self) -> dict[str, Any]:
@@ -140,7 +145,7 @@ class Places(OneSize):
 
     name = "places"
 
-    def forward(self, lightness: Tensor, guide: Any = None) -> Tensor:  # noqa: ARG002
+    def forward(self, lightness: Tensor, guide: Guide | None = None) -> Tensor:  # noqa: ARG002
         x = torch.linspace(-1, 1, lightness.shape[3]).expand_as(lightness)
         y = torch.linspace(-1, 1, lightness.shape[2])[:, None].expand_as(lightness)
         return torch.cat([x, y], dim=1)

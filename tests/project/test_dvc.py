@@ -6,17 +6,18 @@ import yaml
 
 from chromaflow.errors import UserError
 from chromaflow.project import dvc, files
+from chromaflow.project.paths import Project
 
 
 @pytest.fixture
-def checkout(project):
+def checkout(project: Project) -> Project:
     subprocess.run(["git", "init", "--quiet"], cwd=project.root, check=True)
     subprocess.run(dvc.command("init", "--quiet"), cwd=project.root, check=True)
     files.write_text(project.raw / "manifest.parquet", "one image")
     return project
 
 
-def test_a_snapshot_is_recorded_once(checkout):
+def test_a_snapshot_is_recorded_once(checkout: Project) -> None:
     assert dvc.snapshot_digest(checkout) == ""
     assert dvc.record_snapshot(checkout)
     digest = dvc.snapshot_digest(checkout)
@@ -27,7 +28,7 @@ def test_a_snapshot_is_recorded_once(checkout):
     assert dvc.snapshot_digest(checkout) != digest
 
 
-def test_equal_data_has_an_equal_digest_and_changes_no_record(checkout):
+def test_equal_data_has_an_equal_digest_and_changes_no_record(checkout: Project) -> None:
     dvc.record_snapshot(checkout)
     record = checkout.raw_record.read_bytes()
     shutil.rmtree(checkout.raw)
@@ -36,7 +37,7 @@ def test_equal_data_has_an_equal_digest_and_changes_no_record(checkout):
     assert checkout.raw_record.read_bytes() == record
 
 
-def test_a_snapshot_made_anew_enters_the_cache(checkout):
+def test_a_snapshot_made_anew_enters_the_cache(checkout: Project) -> None:
     dvc.record_snapshot(checkout)
     record = checkout.raw_record.read_bytes()
     shutil.rmtree(checkout.root / ".dvc" / "cache")
@@ -46,7 +47,9 @@ def test_a_snapshot_made_anew_enters_the_cache(checkout):
     assert dvc.fetch_snapshot(checkout)
 
 
-def test_a_lost_snapshot_comes_back_from_the_cache_or_a_remote(checkout, tmp_path_factory):
+def test_a_lost_snapshot_comes_back_from_the_cache_or_a_remote(
+    checkout: Project, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     dvc.record_snapshot(checkout)
     remote = tmp_path_factory.mktemp("remote")
     for arguments in (["remote", "add", "--default", "store", str(remote)], ["push", "data.dvc"]):
@@ -60,14 +63,14 @@ def test_a_lost_snapshot_comes_back_from_the_cache_or_a_remote(checkout, tmp_pat
         assert (checkout.raw / "manifest.parquet").read_text() == "one image"
 
 
-def test_without_a_remote_nothing_is_fetched(checkout):
+def test_without_a_remote_nothing_is_fetched(checkout: Project) -> None:
     dvc.record_snapshot(checkout)
     shutil.rmtree(checkout.raw)
     shutil.rmtree(checkout.root / ".dvc" / "cache")
     assert not dvc.fetch_snapshot(checkout)
 
 
-def test_a_folder_has_the_md5_that_dvc_gives_it(checkout):
+def test_a_folder_has_the_md5_that_dvc_gives_it(checkout: Project) -> None:
     files.write_text(checkout.raw / "folder" / "überall.tar", "shard")
     files.write_text(checkout.raw / "folder-2" / "b.tar", "")
     dvc.record_snapshot(checkout)
@@ -83,7 +86,7 @@ stages:
 """
 
 
-def test_the_history_of_an_output_is_what_the_lock_says_that_led_to_it(checkout):
+def test_the_history_of_an_output_is_what_the_lock_says_that_led_to_it(checkout: Project) -> None:
     root = checkout.root
     (root / "dvc.yaml").write_text(PIPELINE)
     (root / "code.py").write_text("print()")
@@ -101,7 +104,9 @@ def test_the_history_of_an_output_is_what_the_lock_says_that_led_to_it(checkout)
     assert dvc.history(old_lock, "two", new) == {}
 
 
-def test_a_stage_before_that_was_run_again_since_is_no_part_of_the_history(checkout):
+def test_a_stage_before_that_was_run_again_since_is_no_part_of_the_history(
+    checkout: Project,
+) -> None:
     (checkout.root / "dvc.yaml").write_text(PIPELINE)
     (checkout.root / "code.py").write_text("print()")
     repro = dvc.command("repro", "--quiet")
@@ -113,29 +118,31 @@ def test_a_stage_before_that_was_run_again_since_is_no_part_of_the_history(check
     assert set(found) == {"one", "code.py", "two"}
 
 
-def test_stages_write_two_files_that_git_keeps(project):
+def test_stages_write_two_files_that_git_keeps(project: Project) -> None:
     kept = {"reports/evaluation/metrics.json", "reports/validation/quality.json"}
     assert dvc.kept_in_git(project) == kept
 
 
 @pytest.mark.parametrize("text", ["", "stages: [", "stages: {train: 3}", "stages: {a: {outs: 3}}"])
-def test_a_broken_pipeline_writes_nothing_that_git_keeps(project, text):
+def test_a_broken_pipeline_writes_nothing_that_git_keeps(project: Project, text: str) -> None:
     (project.root / "dvc.yaml").write_text(text)
     assert dvc.kept_in_git(project) == set()
 
 
-def test_what_is_stale_is_told_by_stage(checkout):
+def test_what_is_stale_is_told_by_stage(checkout: Project) -> None:
     dvc.record_snapshot(checkout)
     assert {"validate", "preprocess", "train", "evaluate"} <= set(dvc.stale(checkout))
 
 
-def test_a_broken_pipeline_file_is_named(checkout):
+def test_a_broken_pipeline_file_is_named(checkout: Project) -> None:
     (checkout.root / "dvc.yaml").write_text("stages: [")
     with pytest.raises(UserError, match=r"dvc status failed"):
         dvc.stale(checkout)
 
 
-def test_an_output_is_awaited_until_it_is_recorded(project, monkeypatch):
+def test_an_output_is_awaited_until_it_is_recorded(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
     kept = project.root / "kept.json"
     arguments = (project, "reports/training/summary.json", kept)
     assert not dvc.awaits(*arguments), "not run by DVC"

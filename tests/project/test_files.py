@@ -1,4 +1,5 @@
 import hashlib
+import shutil
 import stat
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -8,16 +9,16 @@ import pytest
 from chromaflow.project import files
 
 
-def test_sha256_of_a_file(tmp_path):
+def test_sha256_of_a_file(tmp_path: Path) -> None:
     path = tmp_path / "a"
     path.write_bytes(b"grey" * 100_000)
     assert files.sha256_of(path) == hashlib.sha256(b"grey" * 100_000).hexdigest()
 
 
-def test_the_digest_of_a_folder_sees_names_and_contents(tmp_path):
-    def digest(**contents):
+def test_the_digest_of_a_folder_sees_names_and_contents(tmp_path: Path) -> None:
+    def digest(**contents: str) -> str:
         folder = tmp_path / "folder"
-        files.shutil.rmtree(folder, ignore_errors=True)
+        shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
         for name, text in contents.items():
             (folder / name).write_text(text)
@@ -27,7 +28,7 @@ def test_the_digest_of_a_folder_sees_names_and_contents(tmp_path):
     assert len({digest(a="1"), digest(b="1"), digest(a="2"), digest(a="1", b="")}) == 4
 
 
-def test_a_failed_write_leaves_the_old_file_alone(tmp_path):
+def test_a_failed_write_leaves_the_old_file_alone(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_text("old")
     with pytest.raises(RuntimeError), files.atomic_file(path) as file:
@@ -37,7 +38,7 @@ def test_a_failed_write_leaves_the_old_file_alone(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
-def test_a_written_file_has_the_permissions_of_any_other(tmp_path):
+def test_a_written_file_has_the_permissions_of_any_other(tmp_path: Path) -> None:
     (tmp_path / "plain").write_text("")
     files.write_text(tmp_path / "sub" / "atomic", "x")
     modes = [stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("plain", "sub/atomic")]
@@ -60,7 +61,7 @@ def test_threads_leave_the_permissions_of_new_files_alone(tmp_path: Path) -> Non
     assert len(plain) == 1
 
 
-def test_a_replaced_file_does_not_change_what_is_linked_to_it(tmp_path):
+def test_a_replaced_file_does_not_change_what_is_linked_to_it(tmp_path: Path) -> None:
     cache, link = tmp_path / "cache", tmp_path / "link"
     cache.write_text("cached")
     link.hardlink_to(cache)
@@ -68,7 +69,7 @@ def test_a_replaced_file_does_not_change_what_is_linked_to_it(tmp_path):
     assert cache.read_text() == "cached"
 
 
-def test_equal_values_give_equal_json(tmp_path):
+def test_equal_values_give_equal_json(tmp_path: Path) -> None:
     files.write_json(tmp_path / "a", {"x": 1, "y": [2.5, "é"]})
     files.write_json(tmp_path / "b", {"y": [2.5, "é"], "x": 1})
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
@@ -76,7 +77,7 @@ def test_equal_values_give_equal_json(tmp_path):
         files.write_json(tmp_path / "a", float("nan"))
 
 
-def test_a_folder_is_replaced_whole_or_not_at_all(tmp_path):
+def test_a_folder_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
     folder = tmp_path / "folder"
     with files.atomic_folder(folder) as new:
         (new / "a").write_text("1")

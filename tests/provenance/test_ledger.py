@@ -1,5 +1,7 @@
 import json
 import multiprocessing
+from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -9,27 +11,29 @@ from chromaflow.errors import ModelError
 from chromaflow.provenance import ledger
 
 
-def write(path, count):
+def write(path: Path, count: int) -> list[dict[str, Any]]:
     return [ledger.append(path, {"action": "promote", "version": n}) for n in range(1, count + 1)]
 
 
-def test_a_fresh_chain_holds_and_gives_back_its_entries(tmp_path):
+def test_a_fresh_chain_holds_and_gives_back_its_entries(tmp_path: Path) -> None:
     path = tmp_path / "state" / "ledger.jsonl"
     written = write(path, 3)
     assert ledger.verify(path) is None
     assert [entry["version"] for entry in ledger.read(path)] == [1, 2, 3]
-    assert ledger.find(path, written[1]["line"])["version"] == 2
+    found = ledger.find(path, written[1]["line"])
+    assert found is not None
+    assert found["version"] == 2
     assert ledger.find(path, "0" * 64) is None
     assert written[0]["time"].endswith("+00:00")
 
 
-def test_no_ledger_is_an_empty_one(tmp_path):
+def test_no_ledger_is_an_empty_one(tmp_path: Path) -> None:
     assert ledger.verify(tmp_path / "none") is None
     assert ledger.read(tmp_path / "none") == []
 
 
 @pytest.mark.parametrize("line", [1, 2])
-def test_a_changed_line_is_named_and_nothing_is_added(tmp_path, line):
+def test_a_changed_line_is_named_and_nothing_is_added(tmp_path: Path, line: int) -> None:
     path = tmp_path / "ledger.jsonl"
     write(path, 3)
     lines = path.read_text().splitlines()
@@ -44,7 +48,7 @@ def test_a_changed_line_is_named_and_nothing_is_added(tmp_path, line):
     assert path.read_bytes() == before
 
 
-def test_a_changed_last_line_is_no_longer_found_by_its_hash(tmp_path):
+def test_a_changed_last_line_is_no_longer_found_by_its_hash(tmp_path: Path) -> None:
     path = tmp_path / "ledger.jsonl"
     last = write(path, 2)[-1]
     path.write_text(path.read_text().replace('"version": 2', '"version": 9'))
@@ -52,7 +56,7 @@ def test_a_changed_last_line_is_no_longer_found_by_its_hash(tmp_path):
 
 
 @pytest.mark.parametrize("removed", [0, 1])
-def test_a_removed_line_breaks_the_chain(tmp_path, removed):
+def test_a_removed_line_breaks_the_chain(tmp_path: Path, removed: int) -> None:
     path = tmp_path / "ledger.jsonl"
     write(path, 3)
     lines = path.read_text().splitlines()
@@ -62,7 +66,7 @@ def test_a_removed_line_breaks_the_chain(tmp_path, removed):
 
 
 @pytest.mark.parametrize("rubbish", ["not json", "[1]", "{}", '"text"', "null"])
-def test_rubbish_is_named(tmp_path, rubbish):
+def test_rubbish_is_named(tmp_path: Path, rubbish: str) -> None:
     path = tmp_path / "ledger.jsonl"
     write(path, 2)
     with path.open("a") as file:
@@ -70,7 +74,7 @@ def test_rubbish_is_named(tmp_path, rubbish):
     assert ledger.verify(path) == 3
 
 
-def test_the_torn_end_of_a_killed_append_is_dropped(tmp_path):
+def test_the_torn_end_of_a_killed_append_is_dropped(tmp_path: Path) -> None:
     path = tmp_path / "ledger.jsonl"
     write(path, 2)
     with path.open("a") as file:
@@ -81,12 +85,12 @@ def test_the_torn_end_of_a_killed_append_is_dropped(tmp_path):
     assert [entry["action"] for entry in ledger.read(path)] == ["promote", "promote", "refuse"]
 
 
-def _append_many(path, name):
+def _append_many(path: Path, name: int) -> None:
     for number in range(20):
         ledger.append(path, {"by": name, "number": number})
 
 
-def test_processes_take_turns(tmp_path):
+def test_processes_take_turns(tmp_path: Path) -> None:
     path = tmp_path / "ledger.jsonl"
     context = multiprocessing.get_context("fork")
     writers = [context.Process(target=_append_many, args=(path, n)) for n in range(4)]
@@ -105,7 +109,9 @@ texts = st.text(st.characters(exclude_categories=["Cs"]))
 
 @settings(max_examples=25, deadline=None)
 @given(st.lists(st.dictionaries(texts.filter(lambda k: k not in ("time", "previous")), texts)))
-def test_any_text_survives(tmp_path_factory, entries):
+def test_any_text_survives(
+    tmp_path_factory: pytest.TempPathFactory, entries: list[dict[str, str]]
+) -> None:
     path = tmp_path_factory.mktemp("ledger") / "ledger.jsonl"
     for entry in entries:
         ledger.append(path, entry)

@@ -7,14 +7,16 @@ import yaml
 
 import chromaflow
 from chromaflow.project import dvc
+from chromaflow.project.paths import Project
 from chromaflow.provenance import run_facts
 from chromaflow.provenance.code_facts import code_digest
 from chromaflow.provenance.facts import ELSEWHERE, CodeFacts, LockFacts
 from chromaflow.settings import Settings
 from chromaflow.tracking.client import connect, experiment_id
+from tests.support.tracking import Git, WriteCandidate
 
 
-def test_the_record_of_a_run_holds_code_and_changes(project, git):
+def test_the_record_of_a_run_holds_code_and_changes(project: Project, git: Git) -> None:
     package = project.root / "src" / "chromaflow"
     ignore = shutil.ignore_patterns("__pycache__")
     shutil.copytree(Path(chromaflow.__file__).parent, package, ignore=ignore)
@@ -32,7 +34,7 @@ def test_the_record_of_a_run_holds_code_and_changes(project, git):
     assert b"+seed: 18" in found.contents["lineage/git/uncommitted.diff"]
 
 
-def test_code_from_outside_the_checkout_claims_no_commit(project, git):
+def test_code_from_outside_the_checkout_claims_no_commit(project: Project, git: Git) -> None:
     git("init", "--initial-branch=main")
     git("add", "params.yaml")
     git("commit", "-m", "first")
@@ -42,7 +44,7 @@ def test_code_from_outside_the_checkout_claims_no_commit(project, git):
     assert "lineage/git/uncommitted.diff" not in found.contents
 
 
-def test_files_are_kept_byte_by_byte(project, settings, tmp_path):
+def test_files_are_kept_byte_by_byte(project: Project, settings: Settings, tmp_path: Path) -> None:
     client = connect(project, settings)
     run = client.create_run(experiment_id(client, project, settings)).info.run_id
     content = b"\xff\x00 no text"
@@ -51,7 +53,7 @@ def test_files_are_kept_byte_by_byte(project, settings, tmp_path):
     assert Path(kept).read_bytes() == content
 
 
-def test_data_is_named_by_its_hashes(project):
+def test_data_is_named_by_its_hashes(project: Project) -> None:
     project.raw.mkdir(parents=True)
     (project.raw / "manifest.parquet").write_bytes(b"rows")
     record = {"outs": [{"md5": "a" * 32 + ".dir", "path": "data/raw"}]}
@@ -61,7 +63,7 @@ def test_data_is_named_by_its_hashes(project):
     assert found.facts.data.raw_manifest == hashlib.sha256(b"rows").hexdigest()
 
 
-def test_no_copy_looks_like_a_record_of_dvc(project):
+def test_no_copy_looks_like_a_record_of_dvc(project: Project) -> None:
     project.raw_record.write_text("outs: []\n")
     names = [
         name.rpartition("/")[2] for name in run_facts.collect(project, Settings(), "now").contents
@@ -70,14 +72,14 @@ def test_no_copy_looks_like_a_record_of_dvc(project):
     assert not [n for n in names if n.endswith(".dvc")]
 
 
-def test_a_training_records_no_lock_for_its_own_entry_is_not_written_yet(project):
+def test_a_training_records_no_lock_for_its_own_entry_is_not_written_yet(project: Project) -> None:
     (project.root / "dvc.lock").write_text("stages: {}\n")
     found = run_facts.collect(project, Settings(), "now")
     assert found.facts.lock == LockFacts()
     assert not [name for name in found.contents if "dvc.lock" in name]
 
 
-def write_lock(project, weights):
+def write_lock(project: Project, weights: str) -> None:
     inputs = [{"path": "data/lab", "md5": "b.dir"}]
     train = {"deps": inputs, "outs": [{"path": "models/candidate", "md5": weights}]}
     preprocess = {"deps": [{"path": "data/raw", "md5": "a.dir"}], "outs": inputs}
@@ -85,7 +87,9 @@ def write_lock(project, weights):
     (project.root / "dvc.lock").write_text(yaml.safe_dump({"stages": stages}))
 
 
-def test_the_lock_of_the_candidate_is_one_whose_training_gave_it(project, write_candidate):
+def test_the_lock_of_the_candidate_is_one_whose_training_gave_it(
+    project: Project, write_candidate: WriteCandidate
+) -> None:
     write_candidate()
     md5 = dvc.folder_md5(project.candidate)
     write_lock(project, md5)
@@ -96,7 +100,9 @@ def test_the_lock_of_the_candidate_is_one_whose_training_gave_it(project, write_
 
 
 @pytest.mark.parametrize("lock", ["stages: [", "stages: 3", "", "stages: {train: {outs: [3]}}"])
-def test_a_lock_about_other_weights_or_a_broken_one_is_not_taken(project, write_candidate, lock):
+def test_a_lock_about_other_weights_or_a_broken_one_is_not_taken(
+    project: Project, write_candidate: WriteCandidate, lock: str
+) -> None:
     write_candidate()
     nothing = (LockFacts("none: no entry of dvc.lock is about these weights"), b"")
     assert run_facts.lock_of_candidate(project) == nothing
@@ -106,13 +112,13 @@ def test_a_lock_about_other_weights_or_a_broken_one_is_not_taken(project, write_
     assert run_facts.lock_of_candidate(project) == nothing
 
 
-def test_environment_and_machine(project):
+def test_environment_and_machine(project: Project) -> None:
     found = run_facts.collect(project, Settings(), "now")
     assert b"\nnumpy==" in found.contents["lineage/environment/packages.txt"]
     assert run_facts.machine(Settings())["threads"] == 2
 
 
-def test_parameters_are_flat_and_hold_no_password():
+def test_parameters_are_flat_and_hold_no_password() -> None:
     settings = Settings.model_validate({"tracking": {"uri": "http://me:hunter2@host:5000"}})
     flat = run_facts.parameters(settings)
     assert flat["training.steps"] == "1000"

@@ -36,7 +36,9 @@ def test_none_gives_the_color_back(photographs: tuple[Tensor, Tensor]) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_color_that_is_everywhere_the_same_stays(name: str, photographs) -> None:
+def test_a_color_that_is_everywhere_the_same_stays(
+    name: str, photographs: tuple[Tensor, Tensor]
+) -> None:
     lightness, ab = photographs
     same = torch.tensor([12.0, -7.0])[None, :, None, None].expand_as(ab).contiguous()
     refined = refine(name, lightness, same)
@@ -46,14 +48,14 @@ def test_a_color_that_is_everywhere_the_same_stays(name: str, photographs) -> No
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_images_of_a_batch_do_not_meet(name: str, photographs) -> None:
+def test_images_of_a_batch_do_not_meet(name: str, photographs: tuple[Tensor, Tensor]) -> None:
     lightness, ab = photographs
     alone = refine(name, lightness[1:], ab[1:])
     torch.testing.assert_close(refine(name, lightness, ab)[1:], alone, atol=1e-3, rtol=0)
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name != "crf"])
-def test_noise_of_color_is_lessened(name: str, photographs) -> None:
+def test_noise_of_color_is_lessened(name: str, photographs: tuple[Tensor, Tensor]) -> None:
     lightness, ab = photographs
     noisy = ab + 8 * torch.randn(ab.shape, generator=torch.manual_seed(0))
     assert error(refine(name, lightness, noisy), ab) < 0.9 * error(noisy, ab)
@@ -77,7 +79,7 @@ def test_the_field_overrules_pixels_that_differ_from_all_like_them() -> None:
     assert error(refine("crf", lightness, spoiled), ab) < 0.1 * error(spoiled, ab)
 
 
-def test_the_guided_filter_follows_its_equations(photographs) -> None:
+def test_the_guided_filter_follows_its_equations(photographs: tuple[Tensor, Tensor]) -> None:
     lightness, ab = photographs[0][:1, :, :12, :10], photographs[1][:1, :, :12, :10]
     radius, smoothing = 2, 4.0
     slope, offset = np.zeros((2, 12, 10)), np.zeros((2, 12, 10))
@@ -103,7 +105,9 @@ def test_the_guided_filter_follows_its_equations(photographs) -> None:
     np.testing.assert_allclose((got[0] * lightness + got[1])[0].numpy(), expected, atol=1e-3)
 
 
-def test_the_joint_bilateral_filter_follows_its_definition(photographs) -> None:
+def test_the_joint_bilateral_filter_follows_its_definition(
+    photographs: tuple[Tensor, Tensor],
+) -> None:
     lightness, ab = photographs[0][:1, :, :9, :11], photographs[1][:1, :, :9, :11]
     guide, color = lightness[0, 0].double().numpy(), ab[0].double().numpy()
     got = joint_bilateral.refine(lightness, ab)[0].numpy()
@@ -120,7 +124,7 @@ def test_the_joint_bilateral_filter_follows_its_definition(photographs) -> None:
         np.testing.assert_allclose(got[:, row, column], expected, atol=1e-3)
 
 
-def test_segments_have_one_color_each_and_keep_the_mean(photographs) -> None:
+def test_segments_have_one_color_each_and_keep_the_mean(photographs: tuple[Tensor, Tensor]) -> None:
     lightness, ab = photographs
     refined = refine("superpixels", lightness, ab)
     labels = slic(lightness[0, 0].numpy() / 100, 51, 0.1, channel_axis=None, start_label=0)
@@ -131,13 +135,13 @@ def test_segments_have_one_color_each_and_keep_the_mean(photographs) -> None:
         torch.testing.assert_close(colors[:, 0], ab[0][:, inside].mean(1), atol=1e-3, rtol=1e-4)
 
 
-def test_total_variation_is_that_of_the_library(photographs) -> None:
+def test_total_variation_is_that_of_the_library(photographs: tuple[Tensor, Tensor]) -> None:
     lightness, ab = photographs
     expected = denoise_tv_chambolle(ab[0].double().numpy(), 4.0, channel_axis=0)
     np.testing.assert_allclose(refine("total_variation", lightness, ab)[0], expected, atol=0.05)
 
 
-def test_mean_field_follows_its_equations(photographs) -> None:
+def test_mean_field_follows_its_equations(photographs: tuple[Tensor, Tensor]) -> None:
     lightness, ab = photographs[0][0, :, :5, :6], photographs[1][0, :, :5, :6]
     from chromaflow.color.codebooks.grid import BINS
 
@@ -157,7 +161,8 @@ def test_mean_field_follows_its_equations(photographs) -> None:
 
     def softmax(scores: np.ndarray) -> np.ndarray:
         powers = np.exp(scores - scores.max(1, keepdims=True))
-        return powers / powers.sum(1, keepdims=True)
+        shares: np.ndarray = powers / powers.sum(1, keepdims=True)
+        return shares
 
     shares = softmax(unary)
     for _ in range(crf.STEPS):

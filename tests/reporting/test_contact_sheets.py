@@ -2,6 +2,7 @@ import hashlib
 import io
 import re
 import tarfile
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -41,7 +42,7 @@ CAT, CUP = encoded(data.chelsea()), encoded(data.coffee())
 
 
 @pytest.fixture
-def checkout(tmp_path) -> Project:
+def checkout(tmp_path: Path) -> Project:
     project = Project(tmp_path)
     members = {"cat.png": CAT, "cat.json": b"{}", "bad.jpg": b"no picture"}
     write_shard(project, "a/000000.tar", members)
@@ -50,7 +51,7 @@ def checkout(tmp_path) -> Project:
     return project
 
 
-def test_figures_keep_their_order_and_show_what_there_is(checkout, tmp_path) -> None:
+def test_figures_keep_their_order_and_show_what_there_is(checkout: Project, tmp_path: Path) -> None:
     sheets = Sheets(checkout, tmp_path / "out", 10**8)
     text = sheets.figures(
         [
@@ -74,12 +75,12 @@ def test_figures_keep_their_order_and_show_what_there_is(checkout, tmp_path) -> 
     assert np.abs(np.asarray(shown[0], float) - cup).mean() < 10
 
 
-def test_a_picture_that_is_too_large_is_not_opened(checkout, tmp_path) -> None:
+def test_a_picture_that_is_too_large_is_not_opened(checkout: Project, tmp_path: Path) -> None:
     sheets = Sheets(checkout, tmp_path / "out", 1000)
     assert "no picture" in sheets.figures([Entry("cat", "a/000000.tar", "cat", digest(CAT), [])])
 
 
-def test_the_overview_shows_splits_and_rules_and_needs_no_network(checkout) -> None:
+def test_the_overview_shows_splits_and_rules_and_needs_no_network(checkout: Project) -> None:
     places = {"shard": "a/000000.tar", "key": "cat", "sha256": digest(CAT)}
     accepted = pa.Table.from_pylist([row(1, label="cat", **places)], SCHEMA)
     accepted = accepted.append_column("split", pa.array(["test"]))

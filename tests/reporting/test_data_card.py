@@ -1,5 +1,6 @@
 import io
 import re
+from collections.abc import Mapping
 from html.parser import HTMLParser
 
 import numpy as np
@@ -13,9 +14,10 @@ from chromaflow.data.snapshot.read import read_snapshot
 from chromaflow.data.snapshot.samples import samples
 from chromaflow.errors import DataError
 from chromaflow.project.files import digest_of_folder
+from chromaflow.project.paths import Project
 from chromaflow.reporting import charts
 from chromaflow.reporting.data_card import escape_markdown, gather, write_card
-from tests.support.description import write_shard, write_tables
+from tests.support.description import Tables, write_shard, write_tables
 
 HOSTILE = "<img src=x onerror=alert(1)>|`a`\n[b](javascript:c) **d**"
 
@@ -23,26 +25,27 @@ HOSTILE = "<img src=x onerror=alert(1)>|`a`\n[b](javascript:c) **d**"
 class Page(HTMLParser):
     """The tags, attributes and texts of a page."""
 
-    def __init__(self, text):
+    def __init__(self, text: str) -> None:
         super().__init__()
-        self.tags, self.texts = [], []
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.texts: list[str] = []
         self.feed(text)
 
-    def handle_starttag(self, tag, attrs):
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append((tag, dict(attrs)))
 
-    def handle_data(self, text):
+    def handle_data(self, text: str) -> None:
         self.texts.append(text)
 
 
-def card(checkout, links=()):
+def card(checkout: Project, links: Mapping[str, str] | None = None) -> tuple[str, str]:
     snapshot = read_snapshot(checkout)
     folder = checkout.data_description
-    write_card(snapshot, samples(snapshot, 2), folder, dict(links))
+    write_card(snapshot, samples(snapshot, 2), folder, dict(links or {}))
     return (folder / "card.html").read_text(), (folder / "card.md").read_text()
 
 
-def test_the_page_and_the_markdown_tell_the_same_counts(checkout):
+def test_the_page_and_the_markdown_tell_the_same_counts(checkout: Project) -> None:
     page, text = card(checkout, {"contact sheets": "../contact-sheets/index.html"})
     snapshot = read_snapshot(checkout)
     shown = "".join(Page(page).texts)
@@ -59,11 +62,11 @@ def test_the_page_and_the_markdown_tell_the_same_counts(checkout):
     assert "does not decode: it is &lt;no&gt; picture" in page
 
 
-def test_the_page_needs_no_other_file(checkout):
+def test_the_page_needs_no_other_file(checkout: Project) -> None:
     page, text = card(checkout)
     found = Page(page)
     assert not [tag for tag, _ in found.tags if tag in ("script", "link", "iframe", "object")]
-    sources = [attributes["src"] for _, attributes in found.tags if "src" in attributes]
+    sources = [attributes["src"] or "" for _, attributes in found.tags if "src" in attributes]
     assert len(sources) == 4
     assert all(source.startswith("data:image/jpeg;base64,") for source in sources)
     assert "url(" not in page
@@ -72,7 +75,7 @@ def test_the_page_needs_no_other_file(checkout):
     assert all((checkout.data_description / name).is_file() for name in pictures)
 
 
-def test_what_a_source_says_is_text_and_nothing_else(checkout, rows):
+def test_what_a_source_says_is_text_and_nothing_else(checkout: Project, rows: Tables) -> None:
     accepted, refused = rows
     written = [{**row, "label": HOSTILE, "license": HOSTILE, "source": HOSTILE} for row in accepted]
     write_tables(checkout, written, [{**row, "url": HOSTILE} for row in refused])
@@ -85,21 +88,21 @@ def test_what_a_source_says_is_text_and_nothing_else(checkout, rows):
     assert not re.search(r"(?<!\\)\]\(javascript", text)
 
 
-def test_images_that_stand_apart_are_counted(checkout):
+def test_images_that_stand_apart_are_counted(checkout: Project) -> None:
     table = pq.read_table(checkout.validated / "manifest.parquet").drop_columns(["split"])
     pq.write_table(table.slice(0, 2), checkout.validated / "unused.parquet")
     for form in card(checkout):
         assert "2 acceptable images that the sizes of the splits leave out" in form
 
 
-def test_equal_snapshots_give_equal_bytes(checkout):
+def test_equal_snapshots_give_equal_bytes(checkout: Project) -> None:
     card(checkout)
     before = digest_of_folder(checkout.data_description)
     card(checkout)
     assert digest_of_folder(checkout.data_description) == before
 
 
-def test_a_folder_without_labels_or_record(checkout, rows):
+def test_a_folder_without_labels_or_record(checkout: Project, rows: Tables) -> None:
     accepted, _ = rows
     written = [{**row, "label": None, "license": None, "source": "folder"} for row in accepted]
     write_tables(checkout, written, [])
@@ -111,7 +114,7 @@ def test_a_folder_without_labels_or_record(checkout, rows):
     assert "no label" in text
 
 
-def test_samples_are_the_first_by_id_and_small(checkout, rows):
+def test_samples_are_the_first_by_id_and_small(checkout: Project, rows: Tables) -> None:
     snapshot = read_snapshot(checkout)
     found = samples(snapshot, 2)
     train = sorted(row["id"] for row in rows[0] if row["split"] == "train")[:2]
@@ -125,7 +128,7 @@ def test_samples_are_the_first_by_id_and_small(checkout, rows):
             assert image.width / image.height == pytest.approx(shape, rel=0.02)
 
 
-def test_a_shard_with_other_pixels_is_refused(checkout, rows):
+def test_a_shard_with_other_pixels_is_refused(checkout: Project, rows: Tables) -> None:
     row = rows[0][0]
     shard = checkout.raw / row["shard"]
     write_shard(shard, [(f"{row['key']}.png", bytes(row["bytes"]))])
@@ -140,7 +143,7 @@ def test_a_shard_with_other_pixels_is_refused(checkout, rows):
         samples(read_snapshot(checkout), 6)
 
 
-def test_bars_are_as_long_as_their_counts():
+def test_bars_are_as_long_as_their_counts() -> None:
     drawn = str(charts.bars([("a", {"train": 30, "test": 10}), ("b" * 60, {"validation": 10})]))
     widths = {
         name: float(width)
@@ -151,7 +154,7 @@ def test_bars_are_as_long_as_their_counts():
     assert "b" * 60 not in drawn
 
 
-def test_a_histogram_holds_every_image():
+def test_a_histogram_holds_every_image() -> None:
     snapshot_counts = [3, 0, 5], [1, 2, 0]
     drawn = str(charts.histogram([0, 1, 2, 3], *snapshot_counts))
     heights = [float(height) for height in re.findall(r'<rect .*?height="([\d.]+)"', drawn)]
@@ -159,7 +162,7 @@ def test_a_histogram_holds_every_image():
     assert np.allclose(heights, order / 5 * max(heights), atol=0.06)
 
 
-def test_chroma_and_sides_are_summed_up(checkout):
+def test_chroma_and_sides_are_summed_up(checkout: Project) -> None:
     facts = gather(read_snapshot(checkout))
     assert facts["chroma"] == {"low": 12.5, "median": 14.5, "high": 16.5}
     assert facts["sides"] == {"low": 100, "median": 100, "high": 300}
@@ -167,7 +170,7 @@ def test_chroma_and_sides_are_summed_up(checkout):
 
 
 @given(st.text())
-def test_markdown_shows_any_text_on_one_line(text):
+def test_markdown_shows_any_text_on_one_line(text: str) -> None:
     escaped = escape_markdown(text)
     assert not re.search(r"[<>\n\r]", escaped)
     assert not re.search(r"(?<!\\)(?:\\\\)*[|`*\[\]]", escaped)

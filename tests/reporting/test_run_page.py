@@ -3,6 +3,7 @@ import hashlib
 import re
 import shutil
 from html.parser import HTMLParser
+from pathlib import Path
 from xml.etree import ElementTree
 
 import pyarrow as pa
@@ -13,8 +14,9 @@ import yaml
 from chromaflow.errors import ModelError
 from chromaflow.evidence import promotion
 from chromaflow.project import dvc, files
+from chromaflow.project.paths import Project
 from chromaflow.provenance.data_facts import data_facts
-from chromaflow.provenance.facts import ELSEWHERE
+from chromaflow.provenance.facts import ELSEWHERE, DataFacts
 from chromaflow.reporting import page_facts, run_page
 from chromaflow.reporting.svg import draw, read_curves
 from chromaflow.settings import Settings
@@ -22,11 +24,12 @@ from chromaflow.tracking.client import connect
 from chromaflow.tracking.registry import register
 from chromaflow.tracking.registry.lookup import version_of
 from tests.support.manifests import report
+from tests.support.tracking import WriteCandidate, WriteEvaluation
 
 RAW = {"path": "data/raw", "md5": "1" * 32 + ".dir"}
 
 
-def write_data(project, source="folder", number=1):
+def write_data(project: Project, source: str = "folder", number: int = 1) -> DataFacts:
     """Write data as the steps leave them; gives their digests."""
     table = {
         "id": ["image3", "image9"],
@@ -54,7 +57,13 @@ def write_data(project, source="folder", number=1):
 
 
 @pytest.fixture
-def judged(project, settings, write_candidate, write_evaluation, light_package):
+def judged(
+    project: Project,
+    settings: Settings,
+    write_candidate: WriteCandidate,
+    write_evaluation: WriteEvaluation,
+    light_package: None,
+) -> str:
     """A candidate with its evaluation, pictures, data and curves, as the steps leave them."""
     digest = write_candidate()
     write_evaluation(digest)
@@ -71,25 +80,27 @@ def judged(project, settings, write_candidate, write_evaluation, light_package):
 
 
 class _Links(HTMLParser):
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
-        self.addresses, self.tags, self.text = [], [], []
+        self.addresses: list[str] = []
+        self.tags: list[str] = []
+        self.text: list[str] = []
 
-    def handle_starttag(self, tag, attributes):
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
         self.tags.append(tag)
-        self.addresses += [value for name, value in attributes if name in ("src", "href")]
+        self.addresses += [value or "" for name, value in attributes if name in ("src", "href")]
 
-    def handle_data(self, data):
+    def handle_data(self, data: str) -> None:
         self.text.append(data)
 
 
-def parse(path):
+def parse(path: Path) -> tuple[_Links, str]:
     parser = _Links()
     parser.feed(path.read_text(encoding="utf-8"))
     return parser, " ".join(" ".join(parser.text).split())
 
 
-def test_the_page_stands_alone(project, settings, judged):
+def test_the_page_stands_alone(project: Project, settings: Settings, judged: str) -> None:
     page, _ = parse(run_page.write_report(project, settings))
     assert project.page.is_file()
     assert "script" not in page.tags
@@ -99,7 +110,7 @@ def test_the_page_stands_alone(project, settings, judged):
     assert not re.search(r"url\(|@import|https?://", project.page.read_text())
 
 
-def test_the_page_tells_the_whole_chain(project, settings, judged):
+def test_the_page_tells_the_whole_chain(project: Project, settings: Settings, judged: str) -> None:
     result = register.register(project, settings)
     decision = promotion.promote(project, settings)
     _, text = parse(run_page.write_report(project, settings))
@@ -119,8 +130,8 @@ def test_the_page_tells_the_whole_chain(project, settings, judged):
 
 
 def test_the_page_of_a_version_keeps_to_its_data_and_tells_what_differs_now(
-    project, settings, judged
-):
+    project: Project, settings: Settings, judged: str
+) -> None:
     register.register(project, settings)
     lock = (project.root / "dvc.lock").read_bytes()
     _, text = parse(run_page.write_report(project, settings))
@@ -143,7 +154,9 @@ def test_the_page_of_a_version_keeps_to_its_data_and_tells_what_differs_now(
     assert "The captions are from data/validated as it is now." in text
 
 
-def test_shards_of_another_snapshot_than_the_recorded_one_are_told(project, settings, judged):
+def test_shards_of_another_snapshot_than_the_recorded_one_are_told(
+    project: Project, settings: Settings, judged: str
+) -> None:
     write_data(project, number=2)
     register.register(project, settings)
     _, text = parse(run_page.write_report(project, settings))
@@ -151,7 +164,9 @@ def test_shards_of_another_snapshot_than_the_recorded_one_are_told(project, sett
     assert "Today's" not in text
 
 
-def test_the_terminal_keeps_to_the_data_of_the_version_too(project, settings, judged, capsys):
+def test_the_terminal_keeps_to_the_data_of_the_version_too(
+    project: Project, settings: Settings, judged: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     register.register(project, settings)
     now = write_data(project, number=7)
     shutil.rmtree(project.lab)
@@ -162,7 +177,9 @@ def test_the_terminal_keeps_to_the_data_of_the_version_too(project, settings, ju
     assert "Today this checkout has no data/lab." in out
 
 
-def test_the_page_of_a_candidate_without_a_version_is_about_the_checkout(project, settings, judged):
+def test_the_page_of_a_candidate_without_a_version_is_about_the_checkout(
+    project: Project, settings: Settings, judged: str
+) -> None:
     for number in (1, 7):
         now = write_data(project, number=number)
         _, text = parse(run_page.write_report(project, settings))
@@ -173,11 +190,14 @@ def test_the_page_of_a_candidate_without_a_version_is_about_the_checkout(project
         assert "differs" not in text
 
 
-def test_a_version_of_which_little_was_recorded_says_so(project, settings, judged):
+def test_a_version_of_which_little_was_recorded_says_so(
+    project: Project, settings: Settings, judged: str
+) -> None:
     register.register(project, settings)
     client = connect(project, settings)
-    facts = version_of(project, settings, judged).facts
-    for name in facts.run.to_tags():
+    version = version_of(project, settings, judged)
+    assert version is not None
+    for name in version.facts.run.to_tags():
         client.delete_model_version_tag("chromaflow", "1", name)
     _, text = parse(run_page.write_report(project, settings))
     assert "This page is about version 1" in text
@@ -188,15 +208,17 @@ def test_a_version_of_which_little_was_recorded_says_so(project, settings, judge
 
 
 def test_numbers_that_were_measured_again_are_said_to_be(
-    project, settings, judged, write_evaluation
-):
+    project: Project, settings: Settings, judged: str, write_evaluation: WriteEvaluation
+) -> None:
     register.register(project, settings)
     write_evaluation(judged, gain=0.2)
     _, text = parse(run_page.write_report(project, settings))
     assert "measured again after it was registered" in text
 
 
-def test_the_curves_of_another_training_are_not_shown(project, settings, judged):
+def test_the_curves_of_another_training_are_not_shown(
+    project: Project, settings: Settings, judged: str
+) -> None:
     _, text = parse(run_page.write_report(project, settings))
     assert "20 steps on 5 images" in text
     assert "How it learned" in text
@@ -207,7 +229,9 @@ def test_the_curves_of_another_training_are_not_shown(project, settings, judged)
     assert "How it learned" not in text
 
 
-def test_the_page_leads_to_the_other_pages_that_stand(project, settings, judged):
+def test_the_page_leads_to_the_other_pages_that_stand(
+    project: Project, settings: Settings, judged: str
+) -> None:
     assert page_facts.links(project) == []
     files.write_text(project.data_description / "card.html", "")
     assert page_facts.links(project) == [("data/card.html", "Data card")]
@@ -215,14 +239,16 @@ def test_the_page_leads_to_the_other_pages_that_stand(project, settings, judged)
     assert '<a href="data/card.html">Data card</a>' in page
 
 
-def test_what_others_wrote_is_escaped(project, settings, judged):
+def test_what_others_wrote_is_escaped(project: Project, settings: Settings, judged: str) -> None:
     _, text = parse(run_page.write_report(project, settings))
     assert "<b>bold</b>" in text
     assert "CC0 & others" in text
     assert "&lt;b&gt;bold" in project.page.read_text()
 
 
-def test_an_unregistered_candidate_and_missing_files_are_said(project, settings, judged):
+def test_an_unregistered_candidate_and_missing_files_are_said(
+    project: Project, settings: Settings, judged: str
+) -> None:
     (project.training_report / "curves.csv").unlink()
     (project.validated / "validation.json").unlink()
     (project.validated / "manifest.parquet").write_bytes(b"no table")
@@ -232,7 +258,7 @@ def test_an_unregistered_candidate_and_missing_files_are_said(project, settings,
     assert "How it learned" not in text
 
 
-def test_a_registry_that_does_not_answer_leaves_a_page(project, judged):
+def test_a_registry_that_does_not_answer_leaves_a_page(project: Project, judged: str) -> None:
     settings = Settings.model_validate({"tracking": {"uri": "http://127.0.0.1:9"}})
     _, text = parse(run_page.write_report(project, settings))
     assert "no MLflow server answers at http://127.0.0.1:9" in text
@@ -240,13 +266,15 @@ def test_a_registry_that_does_not_answer_leaves_a_page(project, judged):
     assert "not registered" not in text
 
 
-def test_a_broken_picture_is_named(project, settings, judged):
+def test_a_broken_picture_is_named(project: Project, settings: Settings, judged: str) -> None:
     (project.evaluation / "pictures" / "02-broken.png").write_bytes(b"no picture")
     with pytest.raises(ModelError, match=r"02-broken\.png"):
         run_page.write_report(project, settings)
 
 
-def test_a_refused_and_a_replaced_candidate(project, settings, judged, write_evaluation):
+def test_a_refused_and_a_replaced_candidate(
+    project: Project, settings: Settings, judged: str, write_evaluation: WriteEvaluation
+) -> None:
     write_evaluation(judged, gain=0.0)
     register.register(project, settings)
     assert not promotion.promote(project, settings)["promoted"]
@@ -259,13 +287,17 @@ def test_a_refused_and_a_replaced_candidate(project, settings, judged, write_eva
     assert "Version 1 is no longer the champion" in text
 
 
-def test_without_an_evaluation_there_is_no_page(project, settings, write_candidate):
+def test_without_an_evaluation_there_is_no_page(
+    project: Project, settings: Settings, write_candidate: WriteCandidate
+) -> None:
     write_candidate()
     with pytest.raises(ModelError, match=r"metrics\.json"):
         run_page.write_report(project, settings)
 
 
-def test_the_summary_names_numbers_decision_and_page(project, settings, judged, capsys):
+def test_the_summary_names_numbers_decision_and_page(
+    project: Project, settings: Settings, judged: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     run_page.summarize(project, settings)
     out = capsys.readouterr().out
     assert "AuC, rebalanced" in out
@@ -273,7 +305,7 @@ def test_the_summary_names_numbers_decision_and_page(project, settings, judged, 
     assert str(project.page) in out.replace("\n", "")
 
 
-def test_the_better_of_each_metric_is_marked():
+def test_the_better_of_each_metric_is_marked() -> None:
     metrics = {
         "model": {"psnr": 20.0, "delta_e_2000": 9.0, "colorfulness": 10.0},
         "grey": {"psnr": 21.0, "delta_e_2000": 9.0, "colorfulness": 0.0},
@@ -288,7 +320,7 @@ def test_the_better_of_each_metric_is_marked():
     assert rows["Colorfulness"].cells["truth"] == "40.0"
 
 
-def test_curves_are_read_by_column(tmp_path):
+def test_curves_are_read_by_column(tmp_path: Path) -> None:
     path = tmp_path / "curves.csv"
     with path.open("w", newline="") as file:
         writer = csv.writer(file)
@@ -304,12 +336,12 @@ def test_curves_are_read_by_column(tmp_path):
 @pytest.mark.parametrize(
     "points", [[(0.0, 1.0)], [(5.0, 2.0), (9.0, 2.0)], [(1.0, 9.0), (2.0, -1.0)]]
 )
-def test_a_curve_is_whole_svg_within_its_frame(points):
+def test_a_curve_is_whole_svg_within_its_frame(points: list[tuple[float, float]]) -> None:
     drawing = ElementTree.fromstring(str(draw("a < b & c", points)))  # noqa: S314 (our own text)
-    assert drawing.get("aria-label").startswith("a < b & c: ")
-    width, height = (float(n) for n in drawing.get("viewBox").split()[2:])
-    line = next(part for part in drawing.iter() if part.tag == "polyline").get("points")
-    places = [tuple(map(float, pair.split(","))) for pair in line.split()]
+    assert drawing.get("aria-label", "").startswith("a < b & c: ")
+    width, height = (float(n) for n in drawing.get("viewBox", "").split()[2:])
+    line = next(part for part in drawing.iter() if part.tag == "polyline")
+    places = [tuple(map(float, pair.split(","))) for pair in line.get("points", "").split()]
     assert len(places) == len(points)
     assert all(0 <= x <= width and 0 <= y <= height for x, y in places)
     if points[0][1] > points[-1][1]:

@@ -8,6 +8,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
+from email.message import Message
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +51,10 @@ def ended(project: Project) -> Iterator[None]:
     servers.down(project)
 
 
-def ask(url: str, body: Mapping[str, Any] | None = None, **headers: str) -> Any:
+def ask(
+    url: str, body: Mapping[str, Any] | None = None, **headers: str
+) -> tuple[dict[str, Any], Message]:
+    """The JSON object and the headers that a server answers."""
     data = None if body is None else json.dumps(body).encode()
     headers["Content-Type"] = "application/json"
     request = urllib.request.Request(url, data, headers)  # noqa: S310 (our own address)

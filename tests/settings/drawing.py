@@ -14,7 +14,7 @@ from chromaflow.settings.quantities import parse_duration
 TEXTS = st.text(st.characters(blacklist_categories=["Cs", "Cc"]), max_size=8)
 
 
-def _limits(field: FieldInfo, kind: type) -> dict[str, Any]:
+def _limits(field: FieldInfo, kind: type[int] | type[float]) -> dict[str, Any]:
     """The range of a number, narrow where the setting has none."""
     found: dict[str, Any] = {"min_value": kind(0), "max_value": kind(1000)}
     for item in field.metadata:
@@ -35,10 +35,15 @@ def _values(field: FieldInfo) -> st.SearchStrategy[Any] | None:
     parsers = [item.func for item in field.metadata if isinstance(item, BeforeValidator)]
     if parsers:
         return st.integers(1, 999).map("{}s".format) if parse_duration in parsers else None
-    if field.annotation in (int, float):
-        numbers = st.integers if field.annotation is int else st.floats
-        return numbers(**_limits(field, field.annotation))
-    drawn = {bool: st.booleans(), str: TEXTS, list[str]: st.lists(TEXTS, max_size=3)}
+    if field.annotation is int:
+        return st.integers(**_limits(field, int))
+    if field.annotation is float:
+        return st.floats(**_limits(field, float))
+    drawn: dict[object, st.SearchStrategy[Any]] = {
+        bool: st.booleans(),
+        str: TEXTS,
+        list[str]: st.lists(TEXTS, max_size=3),
+    }
     limited = field.annotation is str and field.metadata
     return None if limited else drawn.get(field.annotation)
 
@@ -66,7 +71,8 @@ def _of_field(field: FieldInfo) -> st.SearchStrategy[Any] | None:
 
 def any_settings() -> st.SearchStrategy[Settings]:
     """Valid settings; what rules over several settings could refuse keeps to what they allow."""
-    nothing, default = st.none(), st.just({})
+    nothing: st.SearchStrategy[None] = st.none()
+    default: st.SearchStrategy[dict[str, Any]] = st.just({})
     losses = of_group(
         LossSettings,
         l1=of_group(WeightedLoss),

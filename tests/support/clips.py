@@ -1,21 +1,42 @@
 """Small clips: a photograph under a moving camera, written with PyAV."""
 
 import itertools
+from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import cv2
 import numpy as np
+from av.audio import AudioStream
+from av.container import OutputContainer
+from av.video import VideoStream
+from numpy.typing import NDArray
 from skimage import data
 
+from chromaflow.colorize.predictor import Predictor
 from chromaflow.colorize.video import colorize_video
 
-PHOTOGRAPHS = {"cat": data.chelsea(), "cup": data.coffee(), "rocket": data.rocket()}
+Pixels = NDArray[np.uint8]
+
+PHOTOGRAPHS: dict[str, Pixels] = {
+    "cat": data.chelsea(),
+    "cup": data.coffee(),
+    "rocket": data.rocket(),
+}
 TIME_BASE = Fraction(1, 12800)
 
 
-def pan(name="cup", count=12, width=96, height=64, *, colored=False, step=2):
+def pan(
+    name: str = "cup",
+    count: int = 12,
+    width: int = 96,
+    height: int = 64,
+    *,
+    colored: bool = False,
+    step: int = 2,
+) -> Iterator[Pixels]:
     """RGB frames of a camera that moves over a photograph."""
     photograph = PHOTOGRAPHS[name]
     scale = (height + 40) / photograph.shape[0]
@@ -29,19 +50,20 @@ def pan(name="cup", count=12, width=96, height=64, *, colored=False, step=2):
 
 def write_clip(
     path: Path,
-    frames,
+    frames: Iterable[Pixels],
     *,
-    rate=25,
-    times=None,
-    codec="libx264",
-    pix_fmt="yuv420p",
-    sound=None,
-):
+    rate: int = 25,
+    times: Sequence[int] | None = None,
+    codec: str = "libx264",
+    pix_fmt: str = "yuv420p",
+    sound: str | None = None,
+) -> Path:
     """Write RGB frames; `times` in TIME_BASE where the rate varies, `sound` a codec of a sine."""
     with av.open(path, "w") as container:
         first, frames = _peek(frames)
         settings = {"crf": "10"} if codec == "libx264" else {}
         stream = container.add_stream(codec, rate=rate, options=settings)
+        assert isinstance(stream, VideoStream)
         stream.height, stream.width = first.shape[:2]
         stream.pix_fmt = pix_fmt
         if times is not None:
@@ -54,22 +76,23 @@ def write_clip(
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
         if tone:
+            assert isinstance(tone, AudioStream)
             _write_sound(container, tone)
     return path
 
 
-def _peek(frames):
-    frames = iter(frames)
-    first = next(frames)
-    return first, itertools.chain([first], frames)
+def _peek(frames: Iterable[Pixels]) -> tuple[Pixels, Iterator[Pixels]]:
+    others = iter(frames)
+    first = next(others)
+    return first, itertools.chain([first], others)
 
 
-def _write_sound(container, stream, seconds=0.5):
+def _write_sound(container: OutputContainer, stream: AudioStream, seconds: float = 0.5) -> None:
     samples = np.sin(np.arange(int(44100 * seconds)) * 440 * 2 * np.pi / 44100)
     kind = stream.codec_context.format.name
     scaled = samples if "flt" in kind else samples * 32767
-    array = scaled.astype(np.float32 if "flt" in kind else np.int16)[None]
-    frame = av.AudioFrame.from_ndarray(array, format=kind, layout="mono")
+    wave = scaled.astype(np.float32) if "flt" in kind else scaled.astype(np.int16)
+    frame = av.AudioFrame.from_ndarray(wave[None], format=kind, layout="mono")
     frame.sample_rate, frame.pts = 44100, 0
     resampler = av.AudioResampler(kind, "mono", 44100, stream.codec_context.frame_size or 1024)
     for part in (*resampler.resample(frame), *resampler.resample(None)):
@@ -77,14 +100,16 @@ def _write_sound(container, stream, seconds=0.5):
     container.mux(stream.encode(None))
 
 
-def read_clip(path: Path):
+def read_clip(path: Path) -> tuple[Pixels, list[Fraction]]:
     """RGB frames and their times in seconds."""
     with av.open(path) as container:
-        frames = [
-            (frame.to_ndarray(format="rgb24"), frame.pts * frame.time_base)
-            for frame in container.decode(video=0)
-        ]
-    return np.stack([rgb for rgb, _ in frames]), [time for _, time in frames]
+        pixels, times = [], []
+        for frame in container.decode(video=0):
+            assert frame.pts is not None
+            assert frame.time_base is not None
+            pixels.append(frame.to_ndarray(format="rgb24"))
+            times.append(frame.pts * frame.time_base)
+    return np.stack(pixels), times
 
 
 def sound_packets(path: Path) -> list[bytes]:
@@ -92,7 +117,9 @@ def sound_packets(path: Path) -> list[bytes]:
         return [bytes(packet) for packet in container.demux(audio=0) if packet.size]
 
 
-def colored(predictor, clip, out):
+def colored(
+    predictor: Predictor, clip: Path, out: Path
+) -> tuple[dict[str, Any], Pixels, list[Fraction]]:
     """Color a clip into a folder that must hold nothing else; what is told, and what it holds."""
     result = colorize_video(predictor, clip, out)
     assert [path.name for path in out.iterdir()] == [Path(result["target"]).name]

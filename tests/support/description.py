@@ -5,6 +5,7 @@ import io
 import json
 import tarfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -17,6 +18,11 @@ from skimage import data
 from chromaflow.data.snapshot.manifest import KINDS, SCHEMA
 from chromaflow.project.paths import Project
 from tests.support.manifests import report
+
+Row = dict[str, Any]
+"""A row of a manifest, by the names of its columns."""
+Tables = tuple[list[Row], list[Row]]
+"""The accepted and the refused rows."""
 
 SPLITS = ("train", "train", "train", "validation", "test")
 MD5 = "17a58f324b9ae648ba37335256c7e1f6.dir"
@@ -39,7 +45,7 @@ def pictures() -> list[tuple[str, bytes, str]]:
     return [*found, ("cat", encode(grey, "PNG"), ".png"), ("cat", b"no picture", ".jpg")]
 
 
-def row(index: int, label: str, content: bytes, shard: str, **changes: object) -> dict:
+def row(index: int, label: str, content: bytes, shard: str, **changes: object) -> Row:
     width, height = (300, 300) if label == "coffee" else (100, 200)
     good = {
         "id": f"{(index * 7) % 11:016x}",
@@ -76,7 +82,7 @@ def write_shard(path: Path, members: list[tuple[str, bytes]]) -> None:
             archive.addfile(header, io.BytesIO(content))
 
 
-def write_tables(project: Project, accepted: list[dict], refused: list[dict]) -> None:
+def write_tables(project: Project, accepted: list[Row], refused: list[Row]) -> None:
     project.validated.mkdir(parents=True, exist_ok=True)
     for name, rows_of_kind in (("images", accepted), ("quarantine", refused)):
         kind = KINDS[name]
@@ -102,7 +108,7 @@ def write_tables(project: Project, accepted: list[dict], refused: list[dict]) ->
 
 
 @pytest.fixture
-def rows() -> tuple[list[dict], list[dict]]:
+def rows() -> Tables:
     """The accepted and the refused rows."""
     found = []
     for index, (label, content, _) in enumerate(pictures()):
@@ -120,7 +126,7 @@ def rows() -> tuple[list[dict], list[dict]]:
 
 
 @pytest.fixture
-def checkout(project: Project, rows: tuple[list[dict], list[dict]]) -> Project:
+def checkout(project: Project, rows: Tables) -> Project:
     """A checkout with the snapshot."""
     accepted, refused = rows
     shards: dict[str, list[tuple[str, bytes]]] = {}

@@ -3,8 +3,8 @@
 import os
 import signal
 from collections.abc import Callable
-from typing import Any
 
+from pytorch_lightning import Trainer
 from pytorch_lightning.callbacks import Callback
 
 from chromaflow.project import files
@@ -12,7 +12,7 @@ from chromaflow.project.paths import Project
 from chromaflow.settings import Settings
 
 
-def change(settings: Settings, **training: Any) -> Settings:
+def change(settings: Settings, **training: object) -> Settings:
     """Other settings of training, and a checkpoint before every step."""
     groups = {
         "training": settings.training.model_copy(update=training),
@@ -33,7 +33,7 @@ class At(Callback):
     def __init__(self, step: int, action: Callable[[], object]) -> None:
         self.step, self.action = step, action
 
-    def on_train_batch_end(self, trainer: Any, *_: Any) -> None:
+    def on_train_batch_end(self, trainer: Trainer, *_: object) -> None:
         if trainer.global_step == self.step:
             self.action()
 

@@ -34,9 +34,16 @@ def run(cache: Path, *items: Download, **values: object) -> Report:
     return download(items, policy(**values), cache=cache)
 
 
-def one(cache: Path, address: str, name: str = "a.png", **values: object) -> tuple[str, str]:
+def one(
+    cache: Path,
+    address: str,
+    name: str = "a.png",
+    *,
+    size: int | None = None,
+    checksum: str = "",
+    **values: object,
+) -> tuple[str, str]:
     """State and reason of a single file."""
-    told = {key: values.pop(key) for key in ("size", "checksum") if key in values}
-    row = run(cache, Download(address, cache / name, **told), **values).rows[0]
+    row = run(cache, Download(address, cache / name, size, checksum), **values).rows[0]
     assert (row.state == "failed") == (not (cache / name).exists())
     return row.state, row.reason

@@ -1,5 +1,6 @@
 """A held-out split of real photographs, in place of Lab shards."""
 
+from collections.abc import ItemsView
 from pathlib import Path
 
 import numpy as np
@@ -18,13 +19,13 @@ PHOTOGRAPHS = {
 
 
 @pytest.fixture
-def split(monkeypatch) -> dict[str, np.ndarray]:
+def split(monkeypatch: pytest.MonkeyPatch) -> dict[str, np.ndarray]:
     stored = {
         name: encode_stored(color.rgb2lab(photograph)) for name, photograph in PHOTOGRAPHS.items()
     }
 
-    def read_split(folder: Path):
-        yield from stored.items()
+    def read_split(_: Path) -> ItemsView[str, np.ndarray]:
+        return stored.items()
 
     monkeypatch.setattr("chromaflow.evaluation.measure.read_split", read_split)
     monkeypatch.setattr("chromaflow.evaluation.strips.read_split", read_split)

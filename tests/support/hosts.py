@@ -7,9 +7,10 @@ import sys
 import threading
 import zipfile
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import pyarrow as pa
@@ -30,9 +31,9 @@ class Host:
         self.gated: set[str] = set()
         self.welcome: set[str] = set()
         self.down = False
-        self.asked: Counter = Counter()
+        self.asked: Counter[str] = Counter()
         self.sent = 0
-        self.tokens: set = set()
+        self.tokens: set[str | None] = set()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self._server.daemon_threads = True
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
@@ -48,7 +49,7 @@ class Host:
     def images_asked(self) -> list[str]:
         return sorted(path for path in self.asked if path.endswith(".jpg"))
 
-    def _handler(host) -> type:  # noqa: N805  # `self` is the request
+    def _handler(host) -> type[BaseHTTPRequestHandler]:  # noqa: N805  # `self` is the request
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
 
@@ -82,7 +83,7 @@ class Host:
 
             do_HEAD = do_GET  # noqa: N815
 
-            def _send(self, status: int, body: bytes, headers: dict) -> None:
+            def _send(self, status: int, body: bytes, headers: dict[str, str]) -> None:
                 self.send_response(status)
                 kind = "application/json" if "/api/" in self.path else "application/octet-stream"
                 headers = {"Content-Type": kind, "Content-Length": str(len(body)), **headers}
@@ -103,7 +104,7 @@ def cvcl(host: Host, archive: bytes) -> str:
     return host.address + path
 
 
-def coco_annotations(images: int) -> dict:
+def coco_annotations(images: int) -> dict[str, Any]:
     """Annotations like those of COCO 2017: three objects in each photograph but every tenth."""
     return {
         "info": {"description": "COCO 2017 Dataset"},
@@ -181,7 +182,7 @@ def unsplash(host: Host, photographs: Sequence[bytes], extension: str = "tsv000"
     return f"{host.address}/data/lite/latest"
 
 
-def parquet(rows: list[dict], names: list[str] | None, group: int) -> bytes:
+def parquet(rows: Sequence[Mapping[str, object]], names: list[str] | None, group: int) -> bytes:
     """A Parquet file as the library `datasets` writes it."""
     feature = {"names": names, "_type": "ClassLabel"} if names else {"dtype": "int64"}
     told = {"info": {"features": {"image": {"_type": "Image"}, "label": feature}}}
@@ -190,7 +191,7 @@ def parquet(rows: list[dict], names: list[str] | None, group: int) -> bytes:
         [("image", image), ("label", pa.int64())], metadata={"huggingface": json.dumps(told)}
     )
     buffer = io.BytesIO()
-    pq.write_table(pa.Table.from_pylist(rows, schema=schema), buffer, row_group_size=group)
+    pq.write_table(pa.Table.from_pylist(list(rows), schema=schema), buffer, row_group_size=group)
     return buffer.getvalue()
 
 

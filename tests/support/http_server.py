@@ -32,7 +32,7 @@ class File:
 
     body: bytes = b""
     etag: str = '"1"'
-    headers: dict = field(default_factory=dict)
+    headers: dict[str, str] = field(default_factory=dict)
     status: int = 200
     failures: int = 0
     busy: int = 0

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -10,13 +11,16 @@ import pyarrow.parquet as pq
 from chromaflow.data.snapshot.manifest import SCHEMA
 from chromaflow.project.paths import Project
 
+Row = dict[str, Any]
+"""A row of the manifest, by the names of its columns."""
+
 MEASURES = (
     *("width", "height", "mean_chroma", "chroma_spread", "mean_a", "mean_b", "luma_spread"),
     *("free_chroma", "phash"),
 )
 
 
-def row(index: int, **changes: object) -> dict:
+def row(index: int, **changes: object) -> Row:
     rng = np.random.default_rng(index)
     good = {
         "id": f"{index:016x}",
@@ -44,21 +48,21 @@ def row(index: int, **changes: object) -> dict:
     return {**good, **changes}
 
 
-def rows(count: int, **changes: object) -> list[dict]:
+def rows(count: int, **changes: object) -> list[Row]:
     return [row(index, **changes) for index in range(1, count + 1)]
 
 
-def write(project: Project, entries: Sequence[dict]) -> None:
+def write(project: Project, entries: Sequence[Row]) -> None:
     project.raw.mkdir(parents=True, exist_ok=True)
     table = pa.Table.from_pylist(list(entries), schema=SCHEMA)
     pq.write_table(table.sort_by("id"), project.raw / "manifest.parquet")
 
 
-def rows_of(path: Path) -> dict[str, dict]:
+def rows_of(path: Path) -> dict[str, Row]:
     return {found["id"]: found for found in pq.read_table(path).to_pylist()}
 
 
-def report(**changes: object) -> dict:
+def report(**changes: object) -> dict[str, Any]:
     """What `validation.json` holds of a small snapshot."""
     good = {
         "success": True,

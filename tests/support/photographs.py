@@ -11,6 +11,7 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 from skimage import data
 
@@ -26,7 +27,7 @@ def real() -> Path | None:
 
 
 @lru_cache(maxsize=1)
-def _photographs() -> list:
+def _photographs() -> list[NDArray[np.uint8]]:
     return [data.coffee(), data.astronaut(), data.chelsea(), data.rocket()]
 
 

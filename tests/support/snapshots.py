@@ -5,6 +5,7 @@ import io
 import json
 import tarfile
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 from PIL import Image
@@ -29,8 +30,9 @@ def settings_of(folder: Path, **source: object) -> Settings:
     return Settings.model_validate({"source": values})
 
 
-def rows(project: Project) -> list[dict]:
-    return pq.read_table(project.raw / "manifest.parquet").to_pylist()
+def rows(project: Project) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = pq.read_table(project.raw / "manifest.parquet").to_pylist()
+    return found
 
 
 def states(project: Project) -> dict[str, tuple[int, int]]:
@@ -45,7 +47,8 @@ def states(project: Project) -> dict[str, tuple[int, int]]:
 def members_of(path: Path) -> list[Member]:
     """The images of a shard in stored order, each followed by its JSON."""
     with tarfile.open(path, "r:") as archive:
-        contents = {header.name: archive.extractfile(header).read() for header in archive}
+        members = [(header.name, archive.extractfile(header)) for header in archive]
+        contents = {name: file.read() for name, file in members if file is not None}
     names = list(contents)
     found = []
     for image, facts in zip(names[::2], names[1::2], strict=True):

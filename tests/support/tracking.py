@@ -1,6 +1,11 @@
+"""A checkout with a registry: its database, a candidate, an evaluation, git and processes."""
+
+import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import pytest
@@ -16,21 +21,48 @@ from chromaflow.tracking.registry import register
 from chromaflow.tracking.registry.package import MODEL_PATH
 
 
+class WriteCandidate(Protocol):
+    """Writes a model folder of noise; gives its digest."""
+
+    def __call__(self, seed: int = 0) -> str: ...
+
+
+class WriteEvaluation(Protocol):
+    """Writes the evaluation of the model of a digest, which gains so much."""
+
+    def __call__(self, digest: str, gain: float = 0.1) -> None: ...
+
+
+class Git(Protocol):
+    """Runs git with some arguments."""
+
+    def __call__(self, *arguments: str) -> None: ...
+
+
+class RunPython(Protocol):
+    """Runs code with further variables of the environment."""
+
+    def __call__(self, code: str, **environment: str) -> subprocess.CompletedProcess[str]: ...
+
+
 @pytest.fixture(scope="session")
-def empty_database(tmp_path_factory):
+def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A migrated sqlite file; the migrations of MLflow take seconds, a copy takes none."""
-    project = Project(tmp_path_factory.mktemp("template"))
-    connect(project, Settings())
-    return project.state / "mlflow.db"
+    # Each folder of tests that imports this has a fixture of its own; the file is one for all.
+    project = Project(tmp_path_factory.getbasetemp() / "empty_registry")
+    database = project.state / "mlflow.db"
+    if not database.exists():
+        connect(project, Settings())
+    return database
 
 
 @pytest.fixture
-def settings():
+def settings() -> Settings:
     return Settings()
 
 
 @pytest.fixture
-def project(tmp_path, empty_database):
+def project(tmp_path: Path, empty_database: Path) -> Project:
     """A checkout with settings and an empty registry."""
     project = Project(tmp_path / "checkout")
     project.state.mkdir(parents=True)
@@ -41,10 +73,10 @@ def project(tmp_path, empty_database):
 
 
 @pytest.fixture
-def write_candidate(project):
+def write_candidate(project: Project) -> WriteCandidate:
     """Write a model folder of noise; gives its digest."""
 
-    def write(seed=0):
+    def write(seed: int = 0) -> str:
         noise = np.random.default_rng(seed).bytes(4096)
         parts = {"network": {"name": "vcnn"}, "codebook": {"name": "regression"}, "refine": "none"}
         files.write_json(project.candidate / "model.json", {"format": 2, "seed": seed, **parts})
@@ -55,10 +87,10 @@ def write_candidate(project):
 
 
 @pytest.fixture
-def write_evaluation(project):
+def write_evaluation(project: Project) -> WriteEvaluation:
     """Write what the evaluation step leaves, of 8 images on which the model gains `gain` ± 0.02."""
 
-    def write(digest, gain=0.1):
+    def write(digest: str, gain: float = 0.1) -> None:
         rows = ["id,system,auc_rebalanced,delta_e_2000,weight"]
         for system, level in {"model": gain, "grey": 0.0, "mean_color": 0.01}.items():
             for image in range(8):
@@ -84,7 +116,7 @@ def write_evaluation(project):
 
 
 @pytest.fixture
-def light_package(monkeypatch):
+def light_package(monkeypatch: pytest.MonkeyPatch) -> None:
     """Register the bare model folder; a whole MLflow model takes a second to write."""
     monkeypatch.setattr(
         register,
@@ -94,26 +126,23 @@ def light_package(monkeypatch):
 
 
 @pytest.fixture
-def git(project):
+def git(project: Project) -> Git:
     """Run git in the checkout."""
     identity = ["-c", "user.name=t", "-c", "user.email=t@example.org"]
 
-    def run(*arguments):
-        command = ["git", "-C", project.root, *identity, *arguments]
+    def run(*arguments: str) -> None:
+        command = ["git", "-C", str(project.root), *identity, *arguments]
         subprocess.run(command, check=True, capture_output=True)
 
     return run
 
 
 @pytest.fixture
-def run_python(project):
+def run_python(project: Project) -> RunPython:
     """Run code in a process of its own, in the checkout; gives the finished process."""
-    import os
-    import sys
-
     source = str(Path(__file__).parents[2] / "src")
 
-    def run(code, **environment):
+    def run(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [sys.executable, "-c", code],
             cwd=project.root,

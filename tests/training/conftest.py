@@ -10,6 +10,7 @@ from skimage.transform import resize
 
 from chromaflow.color.stored import ab_histogram, encode_stored
 from chromaflow.data.store import chunks
+from chromaflow.data.store.read import LabItem
 from chromaflow.project.paths import Project
 from chromaflow.settings import Settings
 from chromaflow.training.fit import train
@@ -45,7 +46,7 @@ def make_lab_in(squares: list[np.ndarray]) -> MakeLab:
             folder = project.lab / split
             folder.mkdir(parents=True)
             if images:
-                items = ({"id": f"{split}-{i}", "lab": lab} for i, lab in enumerate(images))
+                items = (LabItem(id=f"{split}-{i}", lab=lab) for i, lab in enumerate(images))
                 chunks.write_index(folder, chunks.write(folder, "group", 2**20, items), 2**20)
         histogram = sum(ab_histogram(image) for image in squares[:12])
         np.save(project.lab / "ab_histogram.npy", histogram)

@@ -1,13 +1,14 @@
 import multiprocessing
 import runpy
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 import safetensors.torch
 import torch
+from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.loggers.logger import DummyLogger
 from torch import Tensor
@@ -26,6 +27,7 @@ from chromaflow.training.checkpoints import AtomicCheckpoints
 from chromaflow.training.fit import fingerprint, train
 from chromaflow.training.losses import Step
 from chromaflow.training.optimizers import rate_at
+from tests.support.layers import gradient
 
 MakeLab = Callable[..., Project]
 KILLED = Path(__file__).parents[1] / "support" / "killed.py"
@@ -53,7 +55,7 @@ def losses(rate: float = 0.5) -> dict[str, Any]:
     return {"adversarial": own, "l1": 100.0}
 
 
-def change(settings: Settings, **training: Any) -> Settings:
+def change(settings: Settings, **training: object) -> Settings:
     return settings.model_copy(update={"training": settings.training.model_copy(update=training)})
 
 
@@ -112,7 +114,7 @@ def test_only_one_of_the_two_learns_at_a_time(gan: Settings) -> None:
     assert float(loss.detach()) == pytest.approx(-float(judged.detach()), rel=1e-5)
     loss.backward()
     assert all(p.grad is not None for p in step.model.network.parameters())
-    after = [p.grad for p in adversary.parameters()]
+    after = [gradient(p) for p in adversary.parameters()]
     assert all(torch.equal(one, other) for one, other in zip(before, after, strict=True))
 
 
@@ -153,7 +155,8 @@ def test_ranks_step_with_the_mean_of_their_gradients(
     shared.learn(step, 0, 0)
     pairs = zip(alone.parameters(), shared.parameters(), strict=True)
     assert all(
-        torch.equal(one, other) and torch.equal(one.grad, other.grad) for one, other in pairs
+        torch.equal(one, other) and torch.equal(gradient(one), gradient(other))
+        for one, other in pairs
     )
 
 
@@ -186,7 +189,7 @@ class At(Callback):
         self.step = step
         self.module: Any = None
 
-    def on_train_batch_end(self, trainer: Any, pl_module: Any, *_: Any) -> None:
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: object) -> None:
         self.module = pl_module
         if trainer.global_step == self.step:
             raise FailureError
@@ -197,7 +200,7 @@ class Recorder(DummyLogger):
         super().__init__()
         self.metrics: list[dict[str, float]] = []
 
-    def log_metrics(self, metrics: Any, step: int | None = None) -> None:
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         self.metrics.append({**metrics, "step": step or 0})
 
 
@@ -207,13 +210,13 @@ def outputs(project: Project) -> str:
     )
 
 
-def bits(module: Any) -> dict[str, Tensor]:
+def bits(module: torch.nn.Module) -> dict[str, Tensor]:
     return {name: tensor.clone() for name, tensor in module.state_dict().items()}
 
 
 @pytest.fixture(scope="module")
 def straight(
-    make_lab_in: Callable[..., Project], gan: Settings, tmp_path_factory: Any
+    make_lab_in: Callable[..., Project], gan: Settings, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[str, dict[str, Tensor], list[dict[str, float]]]:
     """What an undisturbed training writes, its last state, and what its logger got."""
     project = make_lab_in(tmp_path_factory.mktemp("straight"))

@@ -3,7 +3,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -106,7 +106,7 @@ def test_accumulation_and_workers(make_lab: MakeLab, small: Settings, workers: i
 def test_mixed_precision_trains(project: Project, small: Settings) -> None:
     summary = train(project, change(small, precision="bf16-mixed"))
     assert 3 < summary["train_loss"] < 7
-    weight = load_model(project.candidate).network.head.weight
+    weight = load_model(project.candidate).network.get_parameter("head.weight")
     assert weight.dtype == torch.float32
 
 
@@ -124,7 +124,7 @@ class Recorder(DummyLogger):
         super().__init__()
         self.metrics: list[tuple[int | None, dict[str, float]]] = []
 
-    def log_metrics(self, metrics: Any, step: int | None = None) -> None:
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         self.metrics.append((step, dict(metrics)))
 
 

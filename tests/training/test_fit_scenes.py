@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 import torch
@@ -38,7 +37,7 @@ def project(make_lab: MakeLab) -> Project:
     return project
 
 
-def iizuka(small: Settings, **training: Any) -> Settings:
+def iizuka(small: Settings, **training: object) -> Settings:
     groups = {name: getattr(small, name).model_dump() for name in ("model", "training")}
     groups["model"] |= {
         "network": {"name": "iizuka", "width": small.model.network.width},
@@ -48,7 +47,7 @@ def iizuka(small: Settings, **training: Any) -> Settings:
     return Settings.model_validate(groups)
 
 
-def crops_of(project: Project, **training: Any) -> Crops:
+def crops_of(project: Project, **training: object) -> Crops:
     losses = {"losses": {"l2": 1.0, "scene": 0.01}}
     return Crops(
         project.lab / "train", Training.model_validate({"crop": 32, **losses, **training}), 3

@@ -6,8 +6,9 @@ import pytest
 import safetensors.torch
 import timm
 import torch
+from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import Callback
-from torch import Tensor
+from torch import Tensor, nn
 
 from chromaflow.models import build_model
 from chromaflow.project.paths import Project
@@ -15,14 +16,15 @@ from chromaflow.settings import Model, Settings, Training
 from chromaflow.training.data.module import Batch
 from chromaflow.training.fit import train
 from chromaflow.training.module import ColorizerTraining
+from tests.support.layers import layer
 
 MakeLab = Callable[..., Project]
 
 
-def make(*, pretrained: bool = True, **training: Any) -> ColorizerTraining:
+def make(*, pretrained: bool = True, **training: object) -> ColorizerTraining:
     torch.manual_seed(0)
     weights = "published" if pretrained else "none"
-    model = build_model(Model(network={"width": 0.0625, "weights": weights}))
+    model = build_model(Model.model_validate({"network": {"width": 0.0625, "weights": weights}}))
     return ColorizerTraining(model, Training.model_validate(training), pretrained=pretrained)
 
 
@@ -58,8 +60,11 @@ def test_a_backbone_without_published_weights_is_like_the_rest() -> None:
 
 def test_averaged_weights_follow_the_definition() -> None:
     module = make(ema=0.5)
-    bias, normal = module.model.network.head.bias, module.model.network.up[0][0][1]
-    expected = None
+    bias = module.model.network.get_parameter("head.bias")
+    normal = layer(module.model.network, "up.0.0.1", nn.BatchNorm2d)
+    assert normal.running_mean is not None
+    assert normal.num_batches_tracked is not None
+    expected: float | None = None
     for count in range(6):
         with torch.no_grad():
             bias.fill_(float(count))
@@ -68,11 +73,13 @@ def test_averaged_weights_follow_the_definition() -> None:
         module._average.update_parameters(module.model.network)
         decay = min(0.5, (1 + count) / (10 + count))
         expected = count if expected is None else decay * expected + (1 - decay) * count
-    network = module.averaged.network
-    assert network.head.bias[0].item() == pytest.approx(expected)
-    assert network.up[0][0][1].running_mean[0].item() == pytest.approx(expected)
-    assert network.up[0][0][1].num_batches_tracked == 5
-    assert not network.head.bias.requires_grad
+    averaged = module.averaged.network.get_parameter("head.bias")
+    normal = layer(module.averaged.network, "up.0.0.1", nn.BatchNorm2d)
+    assert averaged[0].item() == pytest.approx(expected)
+    assert normal.running_mean is not None
+    assert normal.running_mean[0].item() == pytest.approx(expected)
+    assert normal.num_batches_tracked == 5
+    assert not averaged.requires_grad
     assert module.averaged.codebook is module.model.codebook
     assert not module.averaged.training
     assert module.model.training
@@ -81,10 +88,12 @@ def test_averaged_weights_follow_the_definition() -> None:
 def test_without_averaging_the_last_weights_stand() -> None:
     module = make(ema=0.0)
     for value in (1.0, 2.0, 5.0):
-        torch.nn.init.constant_(module.model.network.head.bias, value)
+        nn.init.constant_(module.model.network.get_parameter("head.bias"), value)
         module._average.update_parameters(module.model.network)
-    assert (module.averaged.network.head.bias == 5).all()
-    assert math.isfinite(float(module.averaged.network.head.weight.sum()))
+    last, averaged = module.model.network.state_dict(), module.averaged.network.state_dict()
+    assert (averaged["head.bias"] == 5).all()
+    assert last.keys() == averaged.keys()
+    assert all(torch.equal(tensor, averaged[name]) for name, tensor in last.items())
 
 
 class Watch(Callback):
@@ -94,23 +103,28 @@ class Watch(Callback):
         self.states: list[dict[str, Tensor]] = []
         self.clip: float | None = -1.0
 
-    def on_train_batch_start(self, trainer: Any, pl_module: Any, *_: Any) -> None:
+    def on_train_batch_start(
+        self, trainer: Trainer, pl_module: LightningModule, *_: object
+    ) -> None:
+        assert isinstance(pl_module, ColorizerTraining)
         state = pl_module.model.network.backbone.state_dict()
         self.states.append({name: tensor.clone() for name, tensor in state.items()})
         self.clip = trainer.gradient_clip_val
 
 
 @pytest.fixture(scope="module")
-def normalized(small: Settings, tmp_path_factory: Any) -> Settings:
+def normalized(small: Settings, tmp_path_factory: pytest.TempPathFactory) -> Settings:
     """A training with a tiny backbone that normalizes, and has weights to begin with."""
     torch.manual_seed(0)
     name, file = "test_efficientnet", tmp_path_factory.mktemp("weights") / "tiny.safetensors"
     safetensors.torch.save_file(timm.create_model(name).state_dict(), file)
-    model = Model(network={"width": 0.0625, "backbone": name, "weights": str(file)})
+    model = Model.model_validate(
+        {"network": {"width": 0.0625, "backbone": name, "weights": str(file)}}
+    )
     return small.model_copy(update={"model": model})
 
 
-def change(settings: Settings, **training: Any) -> Settings:
+def change(settings: Settings, **training: object) -> Settings:
     return settings.model_copy(update={"training": settings.training.model_copy(update=training)})
 
 
@@ -178,7 +192,7 @@ def test_the_network_that_trains_is_compiled(monkeypatch: pytest.MonkeyPatch) ->
     calls = []
 
     def compile(function: Callable[..., Any]) -> Callable[..., Any]:
-        def compiled(*args: Any) -> Any:
+        def compiled(*args: object) -> object:
             calls.append(function.__self__)  # type: ignore[attr-defined]
             return function(*args)
 

@@ -29,7 +29,7 @@ SCHEDULES = st.fixed_dictionaries(
 )
 
 
-def training(**values: Any) -> Training:
+def training(**values: object) -> Training:
     return Training.model_validate(values)
 
 
@@ -94,7 +94,7 @@ class Layers(Network):
         nn.init.constant_(self.normal.weight, 0.7)
         nn.init.constant_(self.normal.bias, 0.3)
 
-    def forward(self, lightness: Tensor, guide: Any = None) -> Tensor:
+    def forward(self, lightness: Tensor, guide: object = None) -> Tensor:
         raise NotImplementedError
 
     def config(self) -> dict[str, Any]:
@@ -166,7 +166,8 @@ def trained(chosen: Training, rate: float, count: int) -> Tensor:
 
 def sgd(x: Tensor, gradient: Tensor, state: dict[str, Any]) -> Tensor:
     state["m"] = 0.8 * state.get("m", 0) + gradient + 0.1 * x
-    return x - 0.01 * state["m"]
+    moved: Tensor = x - 0.01 * state["m"]
+    return moved
 
 
 def adam(x: Tensor, gradient: Tensor, state: dict[str, Any], coupled: float = 0.1) -> Tensor:
@@ -175,7 +176,8 @@ def adam(x: Tensor, gradient: Tensor, state: dict[str, Any], coupled: float = 0.
     state["m"] = 0.8 * state.get("m", 0) + 0.2 * gradient
     state["v"] = 0.95 * state.get("v", 0) + 0.05 * gradient**2
     mean, square = state["m"] / (1 - 0.8 ** state["t"]), state["v"] / (1 - 0.95 ** state["t"])
-    return x - 0.01 * mean / (square.sqrt() + 1e-8)
+    moved: Tensor = x - 0.01 * mean / (square.sqrt() + 1e-8)
+    return moved
 
 
 def adamw(x: Tensor, gradient: Tensor, state: dict[str, Any]) -> Tensor:

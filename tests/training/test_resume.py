@@ -7,8 +7,8 @@ import runpy
 import shutil
 import signal
 from collections.abc import Callable
+from multiprocessing.context import ForkServerContext
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -82,7 +82,7 @@ def test_a_signal_outside_of_validation_loses_nothing(project: Project, small: S
 
 
 @pytest.fixture(scope="module")
-def server() -> Any:
+def server() -> ForkServerContext:
     """Starts processes quickly: torch is imported once, before any thread runs."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["chromaflow.training.fit"])
@@ -91,7 +91,7 @@ def server() -> Any:
 
 @pytest.mark.parametrize("moment", ["2", "-3", "write", "outputs"])
 def test_goes_on_from_a_kill(
-    server: Any, make_lab: MakeLab, small: Settings, straight: str, moment: str
+    server: ForkServerContext, make_lab: MakeLab, small: Settings, straight: str, moment: str
 ) -> None:
     project = make_lab()
     often = change(small)
@@ -119,7 +119,7 @@ def test_a_broken_checkpoint_is_warned_of(project: Project, small: Settings, str
 
 def test_a_checkpoint_runs_no_code(project: Project, small: Settings, tmp_path: Path) -> None:
     class Hostile:
-        def __reduce__(self) -> Any:
+        def __reduce__(self) -> tuple[Callable[[Path], None], tuple[Path]]:
             return (Path.touch, (tmp_path / "ran",))
 
     path = project.checkpoints / fingerprint(project, small) / "last.ckpt"

@@ -1,13 +1,14 @@
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 import torch
 from pytorch_lightning.callbacks import Callback
+from torch import Tensor
 
 from chromaflow.errors import SettingsError, TrainingStoppedError
 from chromaflow.project.paths import Project
 from chromaflow.settings import Settings
+from chromaflow.training.data.module import Batch
 from chromaflow.training.fit import fingerprint, train
 from chromaflow.training.module import ColorizerTraining
 from chromaflow.training.trainer import size_told
@@ -70,7 +71,7 @@ def test_the_checkpoint_stays(
     often = small.model_copy(update={"runtime": runtime})
     step = ColorizerTraining.training_step
 
-    def fail(self: Any, batch: Any, batch_idx: int) -> Any:
+    def fail(self: ColorizerTraining, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         if self.global_step == 3:
             raise SPENT[1]
         return step(self, batch, batch_idx)
@@ -85,7 +86,7 @@ def test_the_checkpoint_stays(
 
 def test_spent_memory_of_the_backward_pass(make_lab: MakeLab, small: Settings) -> None:
     class Spend(Callback):
-        def on_before_backward(self, *_: Any) -> None:
+        def on_before_backward(self, *_: object) -> None:
             raise SPENT[0]
 
     with pytest.raises(TrainingStoppedError, match=r"allocate 2\.00 GiB\. The"):

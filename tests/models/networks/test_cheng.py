@@ -3,7 +3,7 @@ import pytest
 import skimage.data
 import torch
 from skimage.color import rgb2lab
-from torch import Tensor
+from torch import Tensor, nn
 
 from chromaflow.color.codebooks.registry import build_codebook
 from chromaflow.errors import ModelError
@@ -45,11 +45,14 @@ def test_is_a_perceptron_on_the_descriptor_of_each_pixel(network: DeepColorizati
         texture = network.daisy(lightness / 100)[0].numpy()
     padded = np.pad(lightness[0, 0].numpy(), 3, mode="edge") / 25 - 2
     first = (network.patch, network.texture, network.category)
+    rest = [layer for layer in network.rest if isinstance(layer, nn.Conv2d)]
     matrices = [
         np.concatenate([layer.weight.detach().flatten(1).numpy() for layer in first], axis=1),
-        *(layer.weight.detach().flatten(1).numpy() for layer in network.rest[1::2]),
+        *(layer.weight.detach().flatten(1).numpy() for layer in rest),
     ]
-    biases = [layer.bias.detach().numpy() for layer in (network.patch, *network.rest[1::2])]
+    biases = [
+        layer.bias.detach().numpy() for layer in (network.patch, *rest) if layer.bias is not None
+    ]
     for y, x in [(0, 0), (63, 95), (20, 50), (33, 2)]:
         patch = padded[y : y + 7, x : x + 7].reshape(-1)
         value = np.concatenate([patch, texture[:, y, x] * 8**0.5, shares[:, y, x] * 47**0.5])
@@ -100,4 +103,4 @@ def test_config_builds_it_again(network: DeepColorization) -> None:
 @pytest.mark.parametrize("size", ["width", "depth"])
 def test_sizes_are_checked(size: str) -> None:
     with pytest.raises(ModelError, match=f"cheng: {size}"):
-        DeepColorization(2, backbone=LITE, **{size: 0})
+        build_network("cheng", 2, backbone=LITE, **{size: 0})

@@ -5,6 +5,7 @@ from torch import Tensor, nn
 
 from chromaflow.errors import ModelError
 from chromaflow.models.networks.dahl import Dahl
+from tests.support.layers import layer
 
 # VGG16 to conv4_3, channels out.
 ENCODER = (64, 64, 128, 128, 256, 256, 256, 512, 512, 512)
@@ -53,23 +54,33 @@ def test_it_computes_the_published_graph(backbone: str) -> None:
     network.eval()
     with torch.no_grad():
         *skipped, deepest = network.backbone(lightness)
-        x = network.deepest[1](normalized(deepest, network.deepest[0])).relu()
+        x = network.deepest[1](
+            normalized(deepest, layer(network, "deepest.0", nn.BatchNorm2d))
+        ).relu()
         for level in (2, 1, 0):
             x = F.interpolate(x, skipped[level].shape[-2:], mode="bilinear")
-            x = x + network.skips[level][1](normalized(skipped[level], network.skips[level][0]))
-            convolution, norm, _ = network.layers[level]
-            x = normalized(F.conv2d(x, convolution.weight, padding=1), norm).relu()
+            add = network.get_submodule(f"skips.{level}.1")
+            norm = layer(network, f"skips.{level}.0", nn.BatchNorm2d)
+            x = x + add(normalized(skipped[level], norm))
+            weight = layer(network, f"layers.{level}.0", nn.Conv2d).weight
+            norm = layer(network, f"layers.{level}.1", nn.BatchNorm2d)
+            x = normalized(F.conv2d(x, weight, padding=1), norm).relu()
         grey = F.interpolate(lightness / 100, x.shape[-2:], mode="area").repeat(1, 3, 1, 1)
         x = x + normalized(grey, network.grey)
-        x = normalized(F.conv2d(x, network.last[0].weight, padding=1), network.last[1]).relu()
+        weight = layer(network, "last.0", nn.Conv2d).weight
+        norm = layer(network, "last.1", nn.BatchNorm2d)
+        x = normalized(F.conv2d(x, weight, padding=1), norm).relu()
         expected = F.conv2d(x, network.head.weight, network.head.bias, padding=1)
         torch.testing.assert_close(network(lightness), expected, atol=1e-4, rtol=1e-4)
 
 
 def test_published_skips_add_maps_as_they_are() -> None:
     with torch.device("meta"):
-        assert all(isinstance(skip[1], nn.Identity) for skip in Dahl(2).skips)
-        assert [skip[1].out_channels for skip in Dahl(2, width=0.5).skips] == [32, 64, 128]
+        published, half = Dahl(2), Dahl(2, width=0.5)
+    assert len(published.skips) == 3
+    assert all(isinstance(published.get_submodule(f"skips.{n}.1"), nn.Identity) for n in range(3))
+    widths = [layer(half, f"skips.{n}.1", nn.Conv2d).out_channels for n in range(3)]
+    assert widths == [32, 64, 128]
 
 
 @pytest.mark.parametrize("width", [0, 8.5, "1"])

@@ -8,15 +8,22 @@ from torch import nn
 from chromaflow.errors import ModelError
 from chromaflow.models import build_network
 from chromaflow.models.backbones.efficientnet_lite0 import NAME
-from chromaflow.models.networks.ddcolor import Blur, DDColor, sine_positions
+from chromaflow.models.networks.ddcolor import Blur, ColorLayer, DDColor, PixelBlock, sine_positions
+from tests.support.layers import gradient, layer, layers
 
 SMALL = {"width": 0.0625, "depth": 1 / 3, "backbone": NAME}
+
+
+def small(channels: int) -> DDColor:
+    network = build_network("ddcolor", channels, **SMALL)
+    assert isinstance(network, DDColor)
+    return network
 
 
 @pytest.fixture(scope="module")
 def network() -> DDColor:
     torch.manual_seed(0)
-    made = DDColor(5, **SMALL)
+    made = small(5)
     # As if trained: the last layers start almost at nothing.
     nn.init.normal_(made.mix.weight)
     nn.init.normal_(made.direct.weight)
@@ -40,15 +47,18 @@ def test_published_size(backbone: str, millions: float) -> None:
 def test_published_layers() -> None:
     with torch.device("meta"):
         network = build_network("ddcolor", 2)
-    blocks = [block.join[1].out_channels for block in network.pixel_decoder]
-    assert [*blocks, network.last.out_channels // 16] == [512, 512, 256, 256]
+    assert isinstance(network, DDColor)
+    blocks = layers(network, "pixel_decoder", PixelBlock)
+    widths = [layer(block, "join.1", nn.Conv2d).out_channels for block in blocks]
+    assert [*widths, network.last.out_channels // 16] == [512, 512, 256, 256]
     colors = network.color_decoder
     assert colors.queries.shape == (100, 256)
-    assert [project.in_channels for project in colors.project] == [512, 512, 256]
+    projections = layers(colors, "project", nn.Conv2d)
+    assert [projection.in_channels for projection in projections] == [512, 512, 256]
     assert len(colors.layers) == 9
-    for layer in colors.layers:
-        assert layer.cross.num_heads == layer.mutual.num_heads == 8
-        assert layer.feed_forward[0].weight.shape == (2048, 256)
+    for part in layers(colors, "layers", ColorLayer):
+        assert part.cross.num_heads == part.mutual.num_heads == 8
+        assert layer(part, "feed_forward.0", nn.Linear).weight.shape == (2048, 256)
 
 
 def test_joins_the_maps_of_all_queries_with_the_picture(network: DDColor) -> None:
@@ -86,10 +96,10 @@ def test_scales_take_turns(network: DDColor) -> None:
 
 
 def test_queries_look_at_features_before_each_other(network: DDColor) -> None:
-    layer, order = network.color_decoder.layers[0], []
+    first, order = layer(network, "color_decoder.layers.0", ColorLayer), list[str]()
     hooks = [
         module.register_forward_hook(lambda *_, name=name: order.append(name))
-        for name, module in (("mutual", layer.mutual), ("cross", layer.cross))
+        for name, module in (("mutual", first.mutual), ("cross", first.cross))
     ]
     with torch.inference_mode():
         network(grey(1, 1, 32, 32))
@@ -113,8 +123,9 @@ def test_positions_are_sines_and_cosines() -> None:
 
 
 def test_pixels_of_a_block_start_alike() -> None:
-    network = DDColor(2, **SMALL)
-    for convolution, area in ((network.pixel_decoder[0].up[0], 4), (network.last, 16)):
+    network = small(2)
+    first = layer(network, "pixel_decoder.0.up.0", nn.Conv2d)
+    for convolution, area in ((first, 4), (network.last, 16)):
         blocks = convolution.weight.unflatten(0, (-1, area))
         assert torch.equal(blocks, blocks[:, :1].expand_as(blocks))
         assert not torch.equal(blocks[0], blocks[1])
@@ -123,17 +134,17 @@ def test_pixels_of_a_block_start_alike() -> None:
 def test_starts_almost_grey() -> None:
     torch.manual_seed(0)
     with torch.no_grad():
-        assert DDColor(2, **SMALL)(grey(2, 1, 64, 64)).abs().max() < 0.3
+        assert small(2)(grey(2, 1, 64, 64)).abs().max() < 0.3
 
 
 def test_every_weight_learns() -> None:
     torch.manual_seed(0)
-    network = DDColor(2, **SMALL)
+    network = small(2)
     network(grey(2, 1, 64, 64)).square().sum().backward()
     for name, parameter in network.named_parameters():
         assert parameter.grad is not None, name
         assert parameter.grad.isfinite().all(), name
-    assert network.color_decoder.queries.grad.abs().sum() > 0
+    assert gradient(network.color_decoder.queries).abs().sum() > 0
 
 
 def test_config_rebuilds_it(network: DDColor) -> None:
@@ -148,4 +159,4 @@ def test_config_rebuilds_it(network: DDColor) -> None:
 @pytest.mark.parametrize("sizes", [{"width": 0}, {"depth": 9.0}])
 def test_sizes_are_checked(sizes: dict[str, float]) -> None:
     with pytest.raises(ModelError, match=f"ddcolor: {next(iter(sizes))}"):
-        DDColor(2, **sizes)
+        build_network("ddcolor", 2, **sizes)

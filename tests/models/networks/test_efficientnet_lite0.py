@@ -73,10 +73,13 @@ def test_sees_what_is_on_a_grey_photograph(photograph: str, classes: list[int]) 
 def test_pads_as_tensorflow_does(kernel: int) -> None:
     # "Same" at stride 2: (kernel − 2) pixels in all on an even side, the larger half at the end.
     layer = Convolution(1, 1, kernel, stride=2, normalized=False, linear=True)
-    nn.init.zeros_(layer[0].bias)
+    convolution = layer[0]
+    assert isinstance(convolution, nn.Conv2d)
+    assert convolution.bias is not None
+    nn.init.zeros_(convolution.bias)
     with torch.no_grad():
-        layer[0].weight.zero_()
-        layer[0].weight[0, 0, 0, 0] = 1
+        convolution.weight.zero_()
+        convolution.weight[0, 0, 0, 0] = 1
     image = torch.arange(64.0).reshape(1, 1, 8, 8)
     before = (kernel - 2) // 2
     expected = torch.zeros(4, 4)

@@ -10,6 +10,7 @@ from chromaflow.errors import ModelError
 from chromaflow.models.networks.hwang_zhou import HwangZhou
 from chromaflow.project.paths import Project
 from chromaflow.settings.networks import BackboneNetwork
+from tests.support.layers import layer
 
 # VGG16 to conv4_3, channels out.
 ENCODER = (64, 64, 128, 128, 256, 256, 256, 512, 512, 512)
@@ -50,7 +51,10 @@ def test_it_adds_the_maps_of_the_encoder() -> None:
     network.eval()
 
     def up(level: int, x: Tensor) -> Tensor:
-        convolution, norm, _ = network.ups[level]
+        convolution = layer(network, f"ups.{level}.0", nn.ConvTranspose2d)
+        norm = layer(network, f"ups.{level}.1", nn.BatchNorm2d)
+        assert norm.running_mean is not None
+        assert norm.running_var is not None
         x = F.conv_transpose2d(x, convolution.weight, stride=2, padding=1)
         shape = (-1, 1, 1)
         x = (x - norm.running_mean.view(shape)) / (norm.running_var.view(shape) + 1e-5).sqrt()
@@ -68,8 +72,9 @@ def test_published_skips_have_no_weights() -> None:
     with torch.device("meta"):
         assert not list(HwangZhou(2, backbone="vgg16").skips.parameters())
         half = HwangZhou(2, width=0.5, backbone="vgg16")
-    assert [layer.out_channels for layer in half.modules() if isinstance(layer, nn.ConvTranspose2d)]
-    assert [skip[0].out_channels for skip in half.skips] == [32, 64, 128]
+    assert [part.out_channels for part in half.modules() if isinstance(part, nn.ConvTranspose2d)]
+    skips = [layer(half, f"skips.{n}.0", nn.Conv2d) for n in range(len(half.skips))]
+    assert [skip.out_channels for skip in skips] == [32, 64, 128]
 
 
 @pytest.mark.parametrize(

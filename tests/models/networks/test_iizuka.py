@@ -11,6 +11,7 @@ from chromaflow.errors import ModelError
 from chromaflow.models import build_network
 from chromaflow.models.networks.iizuka import Iizuka, _Normalization
 from chromaflow.project.paths import Project
+from tests.support.layers import layer
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -91,7 +92,8 @@ def test_layer_by_layer(small: Iizuka) -> None:
     lightness = grey(2, 1, 64, 96)
 
     def dense(name: str, x: Tensor) -> Tensor:
-        linear, normalization, _ = small.get_submodule(name)
+        linear = layer(small, f"{name}.0", nn.Linear)
+        normalization = small.get_submodule(f"{name}.1")
         return F.relu(normalization(x @ linear.weight.T))
 
     with torch.inference_mode():
@@ -104,7 +106,8 @@ def test_layer_by_layer(small: Iizuka) -> None:
         both = torch.cat([places, vector], dim=1)
         fused = F.relu(small.normalization(nn.Conv2d.forward(small.fusion, both)))
         expected = small.decoder(fused)
-        scenes = dense("scene.0", whole) @ small.scene[1].weight.T + small.scene[1].bias
+        last = layer(small, "scene.1", nn.Linear)
+        scenes = dense("scene.0", whole) @ last.weight.T + last.bias
         logits, places_of_logits, extras = small.outputs(lightness)
         torch.testing.assert_close(small(lightness), expected, atol=1e-5, rtol=1e-4)
     torch.testing.assert_close(logits, expected, atol=1e-5, rtol=1e-4)

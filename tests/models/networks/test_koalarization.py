@@ -34,6 +34,7 @@ def test_published_size() -> None:
     assert (recipe.model.network.width, recipe.model.codebook.name) == (1, "regression")
     with torch.device("meta"):
         network = build_network("koalarization", 2)
+        assert isinstance(network, Koalarization)
         assert network.eval()(torch.empty(1, 1, 224, 224)).shape == (1, 2, 112, 112)
         assert network.encoder(torch.empty(1, 1, 224, 224)).shape == (1, 256, 28, 28)
     table = [(1, 64), (64, 128), (128, 128), (128, 256), (256, 256), (256, 512), (512, 512)]

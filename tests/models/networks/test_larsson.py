@@ -53,7 +53,7 @@ def test_every_map_of_a_vgg_network_is_given() -> None:
     grey = lightness(1, 1, 224, 224)
     with torch.inference_mode():
         given = maps(grey)
-        rgb = (grey / 100 - maps.mean) / maps.deviation
+        rgb = (grey / 100 - maps.get_buffer("mean")) / maps.get_buffer("deviation")
         *strided, _ = levels.eval()(rgb)
         top = maps.body.forward_features(rgb)
         # timm's own layers see the 7×7 of a picture of 224 at once: the middle of ours.

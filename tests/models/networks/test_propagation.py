@@ -5,21 +5,28 @@ import torch
 import torch.nn.functional as F
 from skimage.color import rgb2lab
 from skimage.transform import resize
-from torch import Tensor
+from torch import Tensor, nn
 
 from chromaflow.color.codebooks.regression import Regression
 from chromaflow.errors import ModelError
 from chromaflow.models import Colorizer, build_network
 from chromaflow.models.networks.base import Reference
 from chromaflow.models.networks.propagation import Correspondence, Propagation
+from tests.support.layers import layer
 
 SMALL = {"width": 0.125, "depth": 0.34}
+
+
+def small(channels: int) -> Propagation:
+    network = build_network("propagation", channels, **SMALL)
+    assert isinstance(network, Propagation)
+    return network
 
 
 @pytest.fixture(scope="module")
 def network() -> Propagation:
     torch.manual_seed(0)
-    return Propagation(3, **SMALL).eval()
+    return small(3).eval()
 
 
 def grey(*shape: int) -> Tensor:
@@ -36,7 +43,9 @@ def test_size() -> None:
         network = build_network("propagation", 2)
         guide = Reference(torch.empty(1, 1, 64, 64), torch.empty(1, 2, 64, 64), torch.empty(1))
         assert network(torch.empty(1, 1, 224, 224), guide).shape == (1, 2, 112, 112)
-    widths = [down[0][0].out_channels for down in network.down]
+    assert isinstance(network, Propagation)
+    firsts = [layer(network, f"down.{n}.0.0", nn.Conv2d) for n in range(len(network.down))]
+    widths = [first.out_channels for first in firsts]
     assert widths == [64, 128, 256]
     assert len(network.deep) == 3
 
@@ -135,7 +144,7 @@ def test_odd_sizes_with_a_reference() -> None:
 
 def test_every_weight_learns() -> None:
     torch.manual_seed(0)
-    network = Propagation(2, **SMALL)
+    network = small(2)
     network(grey(2, 1, 64, 64), reference(2, 64, 64)).square().sum().backward()
     for name, parameter in network.named_parameters():
         assert parameter.grad is not None, name
@@ -155,4 +164,4 @@ def test_config_rebuilds_it(network: Propagation) -> None:
 @pytest.mark.parametrize("sizes", [{"width": 9.0}, {"depth": 0}])
 def test_sizes_are_checked(sizes: dict[str, float]) -> None:
     with pytest.raises(ModelError, match=f"propagation: {next(iter(sizes))}"):
-        Propagation(2, **sizes)
+        build_network("propagation", 2, **sizes)

@@ -3,11 +3,13 @@ import pytest
 import skimage.data
 import torch
 from skimage.color import rgb2lab
+from torch import nn
 
 from chromaflow.color.codebooks.registry import build_codebook
 from chromaflow.errors import ModelError
 from chromaflow.models import Colorizer, build_network
 from chromaflow.models.networks.richart import RichartClassifier
+from tests.support.layers import layer
 
 
 def test_has_as_many_parameters_as_published() -> None:
@@ -24,8 +26,10 @@ def test_is_a_perceptron_on_each_patch() -> None:
     lightness = rgb2lab(skimage.data.chelsea()[100:133, 100:140])[..., 0]
     with torch.inference_mode():
         logits = network(torch.from_numpy(lightness)[None, None].float())[0].numpy()
-    hidden, _, output = network.layers
-    first, second = (layer.weight.detach().numpy().squeeze() for layer in (hidden, output))
+    hidden, output = (layer(network, f"layers.{n}", nn.Conv2d) for n in (0, 2))
+    assert hidden.bias is not None
+    assert output.bias is not None
+    first, second = (part.weight.detach().numpy().squeeze() for part in (hidden, output))
     padded = np.pad(lightness, 2, mode="edge") / 100
     for y, x in [(0, 0), (32, 39), (0, 20), (17, 3), (32, 0)]:
         patch = padded[y : y + 5, x : x + 5].reshape(-1)

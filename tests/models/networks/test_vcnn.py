@@ -1,11 +1,13 @@
 import pytest
 import torch
+from torch import nn
 from torch.nn.functional import conv2d, relu
 
 from chromaflow.color.codebooks.registry import build_codebook
 from chromaflow.errors import ModelError
 from chromaflow.models import Colorizer, build_network
 from chromaflow.models.networks.vcnn import PatchwiseVCNN
+from tests.support.layers import layer, layers
 
 
 def test_parameters_and_shapes() -> None:
@@ -24,11 +26,13 @@ def test_colors_the_middle_of_a_patch_as_published() -> None:
     patch = torch.rand(1, 1, 64, 64) * 100
     with torch.inference_mode():
         whole = network(patch)
-        for plane, logits in zip(network.planes, whole.unbind(1), strict=True):
-            first, second, third, fourth, last = plane[::2]
+        planes = layers(network, "planes", nn.Sequential)
+        for plane, logits in zip(planes, whole.unbind(1), strict=True):
+            convolutions = [layer(plane, str(n), nn.Conv2d) for n in range(0, 9, 2)]
+            first, second, third, fourth, last = convolutions
             x = relu(conv2d(patch / 50 - 1, first.weight, first.bias, padding=5))
-            for layer in (second, third, fourth):
-                x = relu(conv2d(x, layer.weight, layer.bias))
+            for part in (second, third, fourth):
+                x = relu(conv2d(x, part.weight, part.bias))
             x = conv2d(x, last.weight, last.bias)
             assert x.shape == (1, 1, 56, 56)
             # Away from the border that the published network pads with mean grey.
@@ -43,14 +47,17 @@ def test_each_pixel_sees_the_19_by_19_around_it() -> None:
     network(lightness)[0, :, 20, 18].sum().backward()
     assert lightness.grad is not None
     rows, columns = lightness.grad[0, 0].nonzero().unbind(1)
-    assert (rows.min(), rows.max(), columns.min(), columns.max()) == (11, 29, 9, 27)
+    found = [int(bound) for places in (rows, columns) for bound in (places.min(), places.max())]
+    assert found == [11, 29, 9, 27]
 
 
 def test_planes_share_nothing() -> None:
     network = PatchwiseVCNN(5, width=0.125)
     lightness = torch.rand(1, 1, 32, 32) * 100
     before = network(lightness).detach()
-    torch.nn.init.ones_(network.planes[1][-1].bias)
+    bias = layer(network, "planes.1.8", nn.Conv2d).bias
+    assert bias is not None
+    nn.init.ones_(bias)
     changed = (network(lightness) != before).flatten(2).any(dim=2)
     assert changed.tolist() == [[False, False, False, True, True]]
 

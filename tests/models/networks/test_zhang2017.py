@@ -34,6 +34,7 @@ def published_parameters() -> int:
 def test_published_size() -> None:
     with torch.device("meta"):
         network = build_network("zhang2017", 2)
+        assert isinstance(network, UserGuided)
         outputs = network.outputs(torch.rand(1, 1, 224, 224))
     overall = sum(p.numel() for p in network.overall.parameters())
     whole = sum(p.numel() for p in network.parameters())

@@ -1,5 +1,6 @@
 import io
 import json
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -10,23 +11,24 @@ from chromaflow.data.snapshot.manifest import KINDS
 from chromaflow.data.snapshot.read import read_snapshot
 from chromaflow.errors import DataError
 from chromaflow.project import files
+from chromaflow.project.paths import Project
 from chromaflow.reporting.metadata import croissant
-from tests.support.description import pictures, write_tables
+from tests.support.description import Row, Tables, pictures, write_tables
 
 mlcroissant = pytest.importorskip("mlcroissant")
 
 
-def described(checkout):
+def described(checkout: Project) -> Path:
     folder = checkout.data_description
     node = croissant.describe(read_snapshot(checkout), folder)
     files.write_json(folder / "croissant.json", node)
     return folder / "croissant.json"
 
 
-def records(path, name):
+def records(path: Path, name: str) -> list[Row]:
     """What mlcroissant reads, with texts as texts."""
 
-    def plain(value):
+    def plain(value: object) -> object:
         if isinstance(value, list):
             return [plain(item) for item in value]
         return value.decode() if isinstance(value, bytes) else value
@@ -37,7 +39,7 @@ def records(path, name):
     ]
 
 
-def test_mlcroissant_finds_it_valid_and_reads_the_tables_back(checkout):
+def test_mlcroissant_finds_it_valid_and_reads_the_tables_back(checkout: Project) -> None:
     path = described(checkout)
     assert croissant.check(path)
     accepted = pq.read_table(checkout.validated / "manifest.parquet").to_pylist()
@@ -47,7 +49,7 @@ def test_mlcroissant_finds_it_valid_and_reads_the_tables_back(checkout):
     assert [entry["name"] for entry in records(path, "splits")] == ["train", "validation", "test"]
 
 
-def test_what_neither_trains_nor_was_refused_has_its_table(checkout, rows):
+def test_what_neither_trains_nor_was_refused_has_its_table(checkout: Project, rows: Tables) -> None:
     _, (grey, _) = rows
     kind = KINDS["historic"]
     historic = {name: grey.get(name, "a group") for name in kind.schema.names}
@@ -58,7 +60,9 @@ def test_what_neither_trains_nor_was_refused_has_its_table(checkout, rows):
     assert records(path, "historic") == [historic]
 
 
-def test_the_pictures_come_out_of_the_shards(checkout, tmp_path, monkeypatch):
+def test_the_pictures_come_out_of_the_shards(
+    checkout: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from etils import epath
     from mlcroissant._src.operation_graph.operations import extract
 
@@ -71,21 +75,22 @@ def test_the_pictures_come_out_of_the_shards(checkout, tmp_path, monkeypatch):
             assert ImageChops.difference(found[row["key"]], expected).getbbox() is None
 
 
-def ordered(checkout):
+def ordered(checkout: Project) -> list[Row]:
     rows = pq.read_table(checkout.validated / "manifest.parquet").to_pylist()
     return sorted(rows, key=lambda row: int(row["url"].partition("#")[2]))
 
 
-def without_broken(checkout):
+def without_broken(checkout: Project) -> Tables:
     """The snapshot without its second shard, which holds the file that is no picture."""
-    tables = [
-        pq.read_table(checkout.validated / name).to_pylist()
-        for name in ("manifest.parquet", "quarantine.parquet")
-    ]
-    return [[row for row in table if row["shard"] == "sample/000000.tar"] for table in tables]
+
+    def rows_of(name: str) -> list[Row]:
+        rows = pq.read_table(checkout.validated / name).to_pylist()
+        return [row for row in rows if row["shard"] == "sample/000000.tar"]
+
+    return rows_of("manifest.parquet"), rows_of("quarantine.parquet")
 
 
-def test_every_file_stands_there_with_its_sha256(checkout):
+def test_every_file_stands_there_with_its_sha256(checkout: Project) -> None:
     path = described(checkout)
     listed = [
         entry
@@ -99,7 +104,7 @@ def test_every_file_stands_there_with_its_sha256(checkout):
         assert entry["contentSize"] == f"{file.stat().st_size} B"
 
 
-def test_a_table_that_changed_afterwards_is_refused(checkout, rows):
+def test_a_table_that_changed_afterwards_is_refused(checkout: Project, rows: Tables) -> None:
     path = described(checkout)
     accepted, refused = rows
     write_tables(checkout, accepted[1:], refused)
@@ -108,7 +113,7 @@ def test_a_table_that_changed_afterwards_is_refused(checkout, rows):
     assert "not identical" in str(caught.value.__cause__)
 
 
-def test_it_says_under_which_terms_and_by_whom(checkout):
+def test_it_says_under_which_terms_and_by_whom(checkout: Project) -> None:
     node = json.loads(described(checkout).read_text())
     assert node["conformsTo"][0] == "http://mlcommons.org/croissant/1.1"
     assert node["version"].endswith(read_snapshot(checkout).digest[:16])
@@ -121,7 +126,7 @@ def test_it_says_under_which_terms_and_by_whom(checkout):
     assert "dvc pull" in node["conditionsOfAccess"]
 
 
-def test_a_folder_of_ones_own_claims_no_creator(checkout, rows):
+def test_a_folder_of_ones_own_claims_no_creator(checkout: Project, rows: Tables) -> None:
     accepted, refused = rows
     own = [{**row, "source": "folder", "license": None, "label": ""} for row in accepted]
     write_tables(checkout, own, refused)
@@ -132,7 +137,7 @@ def test_a_folder_of_ones_own_claims_no_creator(checkout, rows):
     assert node["license"] == [{"@type": "sc:CreativeWork", "name": "unknown"}]
 
 
-def test_the_context_is_the_one_that_mlcroissant_writes():
+def test_the_context_is_the_one_that_mlcroissant_writes() -> None:
     from mlcroissant._src.core.context import Context
     from mlcroissant._src.core.rdf import make_context
 
@@ -140,7 +145,7 @@ def test_the_context_is_the_one_that_mlcroissant_writes():
     assert expected.items() <= croissant._CONTEXT.items()
 
 
-def test_what_is_not_valid_is_told(tmp_path):
+def test_what_is_not_valid_is_told(tmp_path: Path) -> None:
     path = tmp_path / "croissant.json"
     node = {"@type": "sc:Dataset", "conformsTo": "http://mlcommons.org/croissant/1.1"}
     lost = {"@type": "cr:FileObject", "@id": "lost", "encodingFormat": "text/csv"}
@@ -149,6 +154,8 @@ def test_what_is_not_valid_is_told(tmp_path):
         croissant.check(path)
 
 
-def test_without_mlcroissant_nothing_is_judged(tmp_path, monkeypatch):
+def test_without_mlcroissant_nothing_is_judged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
     assert not croissant.check(tmp_path / "none.json")

@@ -108,15 +108,19 @@ def test_the_parts_of_a_recipe_are_put_together_first(project: Project) -> None:
     (project.recipes / "mine.yaml").write_text(RECIPE)
     with pytest.warns(ChromaflowWarning) as told:
         published, laptop = (settings.load(project, recipe=n) for n in ("mine", "mine-laptop"))
-    assert published.model == Model(
-        network=DeepBackboneNetwork(name="ddcolor", backbone="convnext_tiny.fb_in22k"),
-        codebook=RegressionCodebook(ab_range=1.0, bounded=False),
+    assert published.model == Model.model_validate(
+        {
+            "network": DeepBackboneNetwork(name="ddcolor", backbone="convnext_tiny.fb_in22k"),
+            "codebook": RegressionCodebook(ab_range=1.0, bounded=False),
+        }
     )
-    assert laptop.model == Model(
-        network=DeepBackboneNetwork(
-            name="ddcolor", width=0.25, depth=0.34, backbone="tf_efficientnet_lite0"
-        ),
-        codebook=RegressionCodebook(ab_range=128.0, bounded=False),
+    assert laptop.model == Model.model_validate(
+        {
+            "network": DeepBackboneNetwork(
+                name="ddcolor", width=0.25, depth=0.34, backbone="tf_efficientnet_lite0"
+            ),
+            "codebook": RegressionCodebook(ab_range=128.0, bounded=False),
+        }
     )
     assert published.training.losses.model_dump() == {
         "l1": {"weight": 12.8},

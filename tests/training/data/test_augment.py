@@ -27,7 +27,7 @@ def by_skimage(image: np.ndarray, zoom: float, shear: float, side: int) -> np.nd
     matrix = np.eye(3)
     matrix[:2, :2] = linear
     matrix[:2, 2] = middle - linear @ (target, target)
-    return skimage_warp(
+    warped: np.ndarray = skimage_warp(
         image.astype(np.float64),
         AffineTransform(matrix),
         output_shape=(side, side),
@@ -35,6 +35,7 @@ def by_skimage(image: np.ndarray, zoom: float, shear: float, side: int) -> np.nd
         mode="symmetric",
         preserve_range=True,
     )
+    return warped
 
 
 @pytest.mark.parametrize(("zoom", "shear"), AMOUNTS)

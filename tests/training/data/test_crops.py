@@ -7,6 +7,7 @@ import pytest
 
 from chromaflow.data.store import chunks
 from chromaflow.data.store.mirror import Mirror
+from chromaflow.data.store.read import LabItem
 from chromaflow.errors import DataError, SettingsError
 from chromaflow.project.paths import Project
 from chromaflow.settings import Training
@@ -113,7 +114,7 @@ def test_crops_through_a_mirror_are_the_same(
     folder = project.lab / "train"
     for path in folder.glob("*"):
         path.unlink()
-    items = [{"id": f"train-{i}", "lab": lab} for i, lab in enumerate(squares[:12])]
+    items = [LabItem(id=f"train-{i}", lab=lab) for i, lab in enumerate(squares[:12])]
     found = chunks.write(folder, "group", 30_000, items)
     chunks.write_index(folder, found, 30_000)
     assert len(found) == 6

@@ -9,7 +9,7 @@ from skimage.color import rgb2lab
 from skimage.transform import resize
 from torch import Tensor
 
-from chromaflow.color.codebooks.registry import build_codebook
+from chromaflow.color.codebooks.registry import Codebook, build_codebook
 from chromaflow.models.colorizer import Colorizer
 from chromaflow.models.networks.base import Network, Outputs
 from chromaflow.training.losses import Step
@@ -25,7 +25,7 @@ class Given(Network):
         super().__init__()
         self.stride = stride
 
-    def forward(self, lightness: Tensor, guide: Any = None) -> Tensor:
+    def forward(self, lightness: Tensor, guide: object = None) -> Tensor:
         raise NotImplementedError
 
     def config(self) -> dict[str, Any]:
@@ -42,7 +42,7 @@ def make_step() -> MakeStep:
     def make(
         logits: Tensor,
         true_ab: Tensor,
-        codebook: Any = "regression",
+        codebook: str | Codebook = "regression",
         lightness: Tensor | None = None,
         places: Tensor | None = None,
         **settings: Any,

@@ -15,6 +15,7 @@ from chromaflow.metrics.colorfulness import colorfulness as metric
 from chromaflow.models.backbones.efficientnet_lite0 import read_package
 from chromaflow.training.losses import Step
 from chromaflow.training.losses.pictures import Perceptual, colorfulness
+from tests.support.layers import gradient
 
 MakeStep = Callable[..., Step]
 Photographs = tuple[Tensor, Tensor]
@@ -62,7 +63,7 @@ def test_colorfulness_draws_to_color(make_step: MakeStep, photographs: Photograp
     lightness, ab = photographs
     logits = build_codebook("regression").truth(0.3 * ab).requires_grad_()
     colorfulness(make_step(logits, ab, lightness=lightness)).backward()
-    more = make_step((logits - 100 * logits.grad).detach(), ab, lightness=lightness)
+    more = make_step((logits - 100 * gradient(logits)).detach(), ab, lightness=lightness)
     assert metric(more.rgb).mean() > metric(make_step(logits, ab, lightness=lightness).rgb).mean()
 
 

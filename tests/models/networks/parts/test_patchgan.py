@@ -4,6 +4,7 @@ from torch import nn
 
 from chromaflow.errors import ModelError
 from chromaflow.models.networks.parts.patchgan import PatchGAN
+from tests.support.layers import layer
 
 
 def test_has_as_many_parameters_as_published() -> None:
@@ -48,7 +49,7 @@ def test_normalizes_all_but_the_first_convolution() -> None:
 
 def test_starts_as_published() -> None:
     torch.manual_seed(0)
-    weights = PatchGAN(0.5).layers[-4].weight.detach()
+    weights = layer(PatchGAN(0.5), "layers.8", nn.Conv2d).weight.detach()
     assert abs(float(weights.std()) - 0.02) < 1e-4
     assert abs(float(weights.mean())) < 1e-4
 
