@@ -22,7 +22,7 @@ from chromaflow.provenance.code_facts import code_digest, git_commit
 from chromaflow.provenance.data_facts import data_facts
 from chromaflow.provenance.facts import FlowFacts, LockFacts
 from chromaflow.tracking.client import connect
-from chromaflow.tracking.registry.lookup import version_of
+from chromaflow.tracking.registry.registry import Registry
 from tests.support.clone import chromaflow
 
 pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(7200)]
@@ -48,7 +48,7 @@ def test_one_command_does_the_whole_job(trained: tuple[Project, str]) -> None:
 def test_the_version_names_the_flow_run_that_trained_it(trained: tuple[Project, str]) -> None:
     project, _ = trained
     values = settings.load(project)
-    version = version_of(project, values, digest_of_folder(project.candidate))
+    version = Registry(project, values).version_of(digest_of_folder(project.candidate))
     assert version is not None
     with contextlib.closing(sqlite3.connect(project.state / "prefect" / "prefect.db")) as database:
         ((flow_run,),) = database.execute("SELECT id FROM flow_run")
@@ -70,7 +70,7 @@ def test_each_training_records_its_own_code_data_and_lock(
     for seed in (values.seed, values.seed + 1):
         if seed != values.seed:
             chromaflow(project, "retrain", f"--set=seed={seed}")
-        version = version_of(project, values, digest_of_folder(project.candidate))
+        version = Registry(project, values).version_of(digest_of_folder(project.candidate))
         assert version is not None
         facts = version.facts.run
         assert facts.seed == str(seed)
@@ -219,7 +219,7 @@ def test_a_training_without_dvc_says_so(trained: tuple[Project, str]) -> None:
     for command in (["train", "--set=seed=19"], ["evaluate"], ["register"]):
         chromaflow(project, *command)
     values = settings.load(project)
-    version = version_of(project, values, digest_of_folder(project.candidate))
+    version = Registry(project, values).version_of(digest_of_folder(project.candidate))
     assert version is not None
     facts = version.facts.run
     assert facts.lock == LockFacts("none: no entry of dvc.lock is about these weights")

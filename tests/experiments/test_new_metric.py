@@ -10,7 +10,6 @@ import pytest
 import torch
 
 from chromaflow.evaluation.baselines import BASELINES, SYSTEMS
-from chromaflow.evidence.promotion import promote
 from chromaflow.experiments.comparison import Row
 from chromaflow.experiments.comparison_page import table
 from chromaflow.experiments.costs import Costs
@@ -22,7 +21,8 @@ from chromaflow.project.paths import Project
 from chromaflow.reporting import run_page
 from chromaflow.settings import Promotion, Settings
 from chromaflow.steps.evaluate import evaluate
-from chromaflow.tracking.registry import register
+from chromaflow.steps.promote import promote
+from chromaflow.steps.register import register
 from tests.experiments.conftest import tiny
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "results.md"
@@ -67,10 +67,10 @@ def test_a_new_metric_is_measured_shown_and_decides(
         assert result[system][metric.name] == pytest.approx(np.mean(own), abs=1e-4)
     assert metric.name in result["truth"] or metric.direction != "none"
 
-    register.register(project, settings)
+    register(project, settings)
     decision = promote(project, settings)
-    assert decision["metric"] == metric.name
-    assert f" {metric.unit} (above zero in " in decision["reason"]
+    assert decision.metric == metric.name
+    assert f" {metric.unit} (above zero in " in decision.reason
 
     run_page.summarize(project, settings)
     assert metric.label in capsys.readouterr().out

@@ -13,7 +13,7 @@ from chromaflow.provenance.facts import FlowFacts
 from chromaflow.reporting.run_page import write_report
 from chromaflow.settings import Settings
 from chromaflow.tracking.client import connect
-from chromaflow.tracking.registry.lookup import version_of
+from chromaflow.tracking.registry.registry import Registry
 
 ROOT = Path(__file__).parents[2]
 # The step is `chromaflow register`, as the flow `retrain` runs it.
@@ -64,7 +64,7 @@ def test_run_version_and_page_name_the_flow_run_and_its_page(
     assert done.returncode == 0, done.stderr
     told = dict(line.rsplit(" ", 1) for line in done.stdout.splitlines())
     flow = FlowFacts(told["flow run"], f"{told['server']}/runs/flow-run/{told['flow run']}")
-    version = version_of(project, settings, digest)
+    version = Registry(project, settings).version_of(digest)
     assert version is not None
     assert version.facts.run.flow == flow
     run = connect(project, settings).get_run(version.run_id)

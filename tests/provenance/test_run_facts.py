@@ -13,10 +13,10 @@ from chromaflow.provenance.code_facts import code_digest
 from chromaflow.provenance.facts import ELSEWHERE, CodeFacts, LockFacts
 from chromaflow.settings import Settings
 from chromaflow.tracking.client import connect, experiment_id
-from tests.support.tracking import Git, WriteCandidate
+from tests.support.tracking import RunGit, WriteCandidate
 
 
-def test_the_record_of_a_run_holds_code_and_changes(project: Project, git: Git) -> None:
+def test_the_record_of_a_run_holds_code_and_changes(project: Project, git: RunGit) -> None:
     package = project.root / "src" / "chromaflow"
     ignore = shutil.ignore_patterns("__pycache__")
     shutil.copytree(Path(chromaflow.__file__).parent, package, ignore=ignore)
@@ -34,7 +34,7 @@ def test_the_record_of_a_run_holds_code_and_changes(project: Project, git: Git) 
     assert b"+seed: 18" in found.contents["lineage/git/uncommitted.diff"]
 
 
-def test_code_from_outside_the_checkout_claims_no_commit(project: Project, git: Git) -> None:
+def test_code_from_outside_the_checkout_claims_no_commit(project: Project, git: RunGit) -> None:
     git("init", "--initial-branch=main")
     git("add", "params.yaml")
     git("commit", "-m", "first")

@@ -12,7 +12,6 @@ import pytest
 import yaml
 
 from chromaflow.errors import ModelError
-from chromaflow.evidence import promotion
 from chromaflow.project import dvc, files
 from chromaflow.project.paths import Project
 from chromaflow.provenance.data_facts import data_facts
@@ -20,9 +19,10 @@ from chromaflow.provenance.facts import ELSEWHERE, DataFacts
 from chromaflow.reporting import page_facts, run_page
 from chromaflow.reporting.svg import draw, read_curves
 from chromaflow.settings import Settings
+from chromaflow.steps.promote import promote
+from chromaflow.steps.register import register
 from chromaflow.tracking.client import connect
-from chromaflow.tracking.registry import register
-from chromaflow.tracking.registry.lookup import version_of
+from chromaflow.tracking.registry.registry import Registry
 from tests.support.manifests import report
 from tests.support.tracking import WriteCandidate, WriteEvaluation
 
@@ -111,12 +111,12 @@ def test_the_page_stands_alone(project: Project, settings: Settings, judged: str
 
 
 def test_the_page_tells_the_whole_chain(project: Project, settings: Settings, judged: str) -> None:
-    result = register.register(project, settings)
-    decision = promotion.promote(project, settings)
+    result = register(project, settings)
+    decision = promote(project, settings)
     _, text = parse(run_page.write_report(project, settings))
     assert "Version 1 is the champion" in text
-    assert decision["reason"][1:] in text
-    for fact in (judged, result["run_id"], "5" * 32, ELSEWHERE):
+    assert decision.reason[1:] in text
+    for fact in (judged, result.run_id, "5" * 32, ELSEWHERE):
         assert fact in text
     # The checkout of this test holds no code.
     assert "Warning: not the code of the checkout" in text
@@ -132,7 +132,7 @@ def test_the_page_tells_the_whole_chain(project: Project, settings: Settings, ju
 def test_the_page_of_a_version_keeps_to_its_data_and_tells_what_differs_now(
     project: Project, settings: Settings, judged: str
 ) -> None:
-    register.register(project, settings)
+    register(project, settings)
     lock = (project.root / "dvc.lock").read_bytes()
     _, text = parse(run_page.write_report(project, settings))
     assert "This page is about version 1" in text
@@ -158,7 +158,7 @@ def test_shards_of_another_snapshot_than_the_recorded_one_are_told(
     project: Project, settings: Settings, judged: str
 ) -> None:
     write_data(project, number=2)
-    register.register(project, settings)
+    register(project, settings)
     _, text = parse(run_page.write_report(project, settings))
     assert f"another snapshot than data.dvc named: MD5 {RAW['md5']}." in text
     assert "Today's" not in text
@@ -167,7 +167,7 @@ def test_shards_of_another_snapshot_than_the_recorded_one_are_told(
 def test_the_terminal_keeps_to_the_data_of_the_version_too(
     project: Project, settings: Settings, judged: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    register.register(project, settings)
+    register(project, settings)
     now = write_data(project, number=7)
     shutil.rmtree(project.lab)
     run_page.summarize(project, settings)
@@ -193,9 +193,9 @@ def test_the_page_of_a_candidate_without_a_version_is_about_the_checkout(
 def test_a_version_of_which_little_was_recorded_says_so(
     project: Project, settings: Settings, judged: str
 ) -> None:
-    register.register(project, settings)
+    register(project, settings)
     client = connect(project, settings)
-    version = version_of(project, settings, judged)
+    version = Registry(project, settings).version_of(judged)
     assert version is not None
     for name in version.facts.run.to_tags():
         client.delete_model_version_tag("chromaflow", "1", name)
@@ -210,7 +210,7 @@ def test_a_version_of_which_little_was_recorded_says_so(
 def test_numbers_that_were_measured_again_are_said_to_be(
     project: Project, settings: Settings, judged: str, write_evaluation: WriteEvaluation
 ) -> None:
-    register.register(project, settings)
+    register(project, settings)
     write_evaluation(judged, gain=0.2)
     _, text = parse(run_page.write_report(project, settings))
     assert "measured again after it was registered" in text
@@ -276,12 +276,12 @@ def test_a_refused_and_a_replaced_candidate(
     project: Project, settings: Settings, judged: str, write_evaluation: WriteEvaluation
 ) -> None:
     write_evaluation(judged, gain=0.0)
-    register.register(project, settings)
-    assert not promotion.promote(project, settings)["promoted"]
+    register(project, settings)
+    assert not promote(project, settings).promoted
     _, text = parse(run_page.write_report(project, settings))
     assert "Version 1 was not promoted" in text
     write_evaluation(judged, gain=0.1)
-    assert promotion.promote(project, settings)["promoted"]
+    assert promote(project, settings).promoted
     connect(project, settings).delete_registered_model_alias("chromaflow", "champion")
     _, text = parse(run_page.write_report(project, settings))
     assert "Version 1 is no longer the champion" in text

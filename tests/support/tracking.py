@@ -1,4 +1,4 @@
-"""A checkout with a registry: its database, a candidate, an evaluation, git and processes."""
+"""Fixtures of a checkout with a registry, and what calling them gives."""
 
 import os
 import shutil
@@ -17,7 +17,7 @@ from chromaflow.project import files
 from chromaflow.project.paths import Project
 from chromaflow.settings import Settings
 from chromaflow.tracking.client import connect
-from chromaflow.tracking.registry import register
+from chromaflow.tracking.registry import artifacts
 from chromaflow.tracking.registry.package import MODEL_PATH
 
 
@@ -33,7 +33,7 @@ class WriteEvaluation(Protocol):
     def __call__(self, digest: str, gain: float = 0.1) -> None: ...
 
 
-class Git(Protocol):
+class RunGit(Protocol):
     """Runs git with some arguments."""
 
     def __call__(self, *arguments: str) -> None: ...
@@ -116,17 +116,25 @@ def write_evaluation(project: Project) -> WriteEvaluation:
 
 
 @pytest.fixture
+def candidate(write_candidate: WriteCandidate, write_evaluation: WriteEvaluation) -> str:
+    """The digest of a candidate that was evaluated."""
+    digest = write_candidate()
+    write_evaluation(digest)
+    return digest
+
+
+@pytest.fixture
 def light_package(monkeypatch: pytest.MonkeyPatch) -> None:
     """Register the bare model folder; a whole MLflow model takes a second to write."""
     monkeypatch.setattr(
-        register,
+        artifacts,
         "write_package",
         lambda folder, target, _: shutil.copytree(folder, target / MODEL_PATH),
     )
 
 
 @pytest.fixture
-def git(project: Project) -> Git:
+def git(project: Project) -> RunGit:
     """Run git in the checkout."""
     identity = ["-c", "user.name=t", "-c", "user.email=t@example.org"]
 

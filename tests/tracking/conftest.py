@@ -1,6 +1,7 @@
 """Fixtures of a checkout with a registry."""
 
 from tests.support.tracking import (
+    candidate,
     empty_database,
     git,
     light_package,
@@ -12,6 +13,7 @@ from tests.support.tracking import (
 )
 
 __all__ = [
+    "candidate",
     "empty_database",
     "git",
     "light_package",

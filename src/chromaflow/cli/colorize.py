@@ -31,9 +31,9 @@ def _model_folder(
         return folder, settings.Settings()
     project, values = load(preset, set_)
     if folder is None:
-        from chromaflow.tracking.registry.register import champion_folder
+        from chromaflow.tracking.registry.registry import Registry
 
-        folder = champion_folder(project, values)
+        folder = Registry(project, values).champion_folder()
     return folder, values
 
 

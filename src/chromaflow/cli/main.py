@@ -132,11 +132,11 @@ def register(
 ) -> None:
     """Give the candidate a version in the registry; the same weights are never two versions."""
     project, values = load(preset, set_, recipe)
-    from chromaflow.tracking.registry.register import register as step
+    from chromaflow.steps.register import register as step
 
     result = step(project, values)
-    state = "registered" if result["created"] else "is registered already"
-    print_result(result, json, f"{result['model']} version {result['version']} {state}")
+    state = "registered" if result.created else "is registered already"
+    print_result(result.to_json(), json, f"{result.model} version {result.version} {state}")
 
 
 @app.command(rich_help_panel=STEPS)
@@ -148,10 +148,10 @@ def promote(
 ) -> None:
     """Make the candidate the champion if the held-out images say so; tell why or why not."""
     project, values = load(preset, set_, recipe)
-    from chromaflow.evidence.promotion import promote as step
+    from chromaflow.steps.promote import promote as step
 
     result = step(project, values)
-    print_result(result, json, result["reason"])
+    print_result(result.to_json(), json, result.reason)
 
 
 @app.command(rich_help_panel=STEPS)

@@ -23,7 +23,7 @@ from chromaflow.project import files
 from chromaflow.project.paths import Project
 from chromaflow.settings import Settings
 from chromaflow.steps.evaluate import evaluate
-from chromaflow.tracking.registry.register import register
+from chromaflow.steps.register import register
 from chromaflow.tracking.run import training_run
 from chromaflow.training.callbacks.base import StepCallback
 from chromaflow.training.fit import fingerprint, train
@@ -131,7 +131,7 @@ def run_recipe(project: Project, settings: Settings, recipe: str, budget: float)
         summary = train(place, values, loggers=run.loggers, callbacks=run.callbacks)
         run.finish(summary)
     judged = evaluate(place, values)
-    version = register(place, values)
+    registered = register(place, values)
     row = Row(
         recipe=recipe,
         steps=summary["steps"],
@@ -140,7 +140,7 @@ def run_recipe(project: Project, settings: Settings, recipe: str, budget: float)
         measured={name: judged[name] for name in SYSTEMS},
         costs=measure_costs(place.candidate, values.training.threads),
         digest=summary["digest"],
-        version=f"{version['model']}/{version['version']}",
+        version=f"{registered.model}/{registered.version}",
         folder=str(place.candidate.parent),
     )
     files.write_json(path, asdict(row))

@@ -191,6 +191,11 @@ class Project:
         """The decisions of promotion, one JSON line each, chained by hash."""
         return self.state / "ledger.jsonl"
 
+    @property
+    def champions(self) -> Path:
+        """Verified copies of the champions' model folders, one folder a digest."""
+        return self.state / "champions"
+
     def apart(self, name: str) -> "Project":
         """The same checkout for a trial, whose model and reports lie apart from the candidate's.
 

@@ -21,8 +21,9 @@ from chromaflow.project.paths import Project
 from chromaflow.provenance import ledger
 from chromaflow.reporting.page_subject import subject
 from chromaflow.settings import Settings
-from chromaflow.tracking.registry.lookup import Version, champion, version_of
-from chromaflow.tracking.registry.register import read_metrics
+from chromaflow.tracking.registry.candidate import read_metrics
+from chromaflow.tracking.registry.lookup import Version
+from chromaflow.tracking.registry.registry import Registry
 
 FEW_PHOTOGRAPHS = 200
 
@@ -143,8 +144,8 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 @dataclass(frozen=True)
-class Standing:
-    """Where the candidate stands: its version, what serves, what was decided.
+class RegistryStatus:
+    """What registry and ledger know: the candidate's version, the champion, what was decided.
 
     Args:
         version: Of the candidate; None where it is not registered or nobody answers.
@@ -161,24 +162,25 @@ class Standing:
     link: str = ""
 
 
-def standing(project: Project, settings: Settings, digest: str) -> Standing:
+def registry_status(project: Project, settings: Settings, digest: str) -> RegistryStatus:
     """Ask registry and ledger; what does not answer is told on the page, not raised."""
+    registry = Registry(project, settings)
     try:
-        version = version_of(project, settings, digest)
+        version = registry.version_of(digest)
         entries = [e for e in ledger.read(project.ledger) if e.get("digest") == digest]
         uri = settings.tracking.uri
         link = ""
         if version is not None and is_server(uri):
             place = f"models/{version.model}/versions/{version.version}"
             link = f"{public_address(uri).rstrip('/')}/#/{place}"
-        return Standing(
+        return RegistryStatus(
             version,
-            champion(project, settings),
+            registry.champion(),
             entries[-1] if entries else None,
             link=link,
         )
     except UserError as error:
-        return Standing(problem=error.problem)
+        return RegistryStatus(problem=error.problem)
 
 
 def links(project: Project) -> list[tuple[str, str]]:
@@ -217,7 +219,7 @@ def gather(project: Project, settings: Settings, digest: str) -> dict[str, Any]:
     Raises:
         ModelError: There is no evaluation, or it is of another model.
     """
-    metrics, found = read_metrics(project, digest), standing(project, settings, digest)
+    metrics, found = read_metrics(project, digest), registry_status(project, settings, digest)
     deciding = settings.promotion.metric
     decides = METRICS[deciding]
     return {
@@ -229,7 +231,7 @@ def gather(project: Project, settings: Settings, digest: str) -> dict[str, Any]:
         "pictures": pictures(project, read_manifest(project), deciding, decides.decimals),
         "training": _training(project, digest),
         "system": _system(project),
-        "standing": found,
+        "registry": found,
         "subject": subject(project, found.version),
         "few_photographs": FEW_PHOTOGRAPHS,
         "links": links(project),

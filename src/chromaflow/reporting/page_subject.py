@@ -8,8 +8,8 @@ from chromaflow.provenance.code_facts import code_facts
 from chromaflow.provenance.data_facts import data_counts, data_facts
 from chromaflow.provenance.facts import RunFacts
 from chromaflow.provenance.run_facts import lock_of_candidate
+from chromaflow.tracking.registry.candidate import read_metrics
 from chromaflow.tracking.registry.lookup import Version
-from chromaflow.tracking.registry.register import read_metrics
 
 
 @dataclass(frozen=True)

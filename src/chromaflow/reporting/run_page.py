@@ -11,16 +11,16 @@ from chromaflow.evaluation.baselines import BASELINES, SYSTEMS
 from chromaflow.project import files
 from chromaflow.project.paths import Project
 from chromaflow.provenance.facts import DataCounts
-from chromaflow.reporting.page_facts import Standing, gather, metric_rows, standing
+from chromaflow.reporting.page_facts import RegistryStatus, gather, metric_rows, registry_status
 from chromaflow.reporting.page_subject import subject
 from chromaflow.reporting.svg import TITLES, draw, read_curves
 from chromaflow.settings import Settings
-from chromaflow.tracking.registry.register import candidate_digest, read_metrics
+from chromaflow.tracking.registry.candidate import candidate_digest, read_metrics
 
 _TEMPLATE = "report.html.j2"
 
 
-def verdict(found: Standing) -> tuple[str, str]:
+def verdict(found: RegistryStatus) -> tuple[str, str]:
     """A word for the page's color (good, held, open) and the headline."""
     if found.problem:
         return "open", "The registry could not be read"
@@ -58,7 +58,7 @@ def write_report(project: Project, settings: Settings) -> Path:
     environment.filters["link"] = _link
     facts = gather(project, settings, candidate_digest(project))
     curves = read_curves(project.training_report / "curves.csv") if facts["training"] else {}
-    mood, headline = verdict(facts["standing"])
+    mood, headline = verdict(facts["registry"])
     page = environment.get_template(_TEMPLATE).render(
         **facts,
         baselines=BASELINES.values(),
@@ -78,7 +78,7 @@ def summarize(project: Project, settings: Settings) -> None:
     """
     digest = candidate_digest(project)
     metrics = read_metrics(project, digest)
-    found = standing(project, settings, digest)
+    found = registry_status(project, settings, digest)
     about = subject(project, found.version)
     out = Console(highlight=False)
     table = Table(title=f"{metrics['images']} held-out images", title_justify="left")
@@ -115,7 +115,7 @@ def _capitalize_first(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def _decision(found: Standing) -> str:
+def _decision(found: RegistryStatus) -> str:
     mood, headline = verdict(found)
     if found.decision is None or (found.decision["promoted"] and mood != "good"):
         return f"{headline}. {found.problem}".strip()

@@ -1,4 +1,4 @@
-"""The one way to MLflow: which address, a first use that cannot race, errors told in a sentence."""
+"""The one way to MLflow: which address, a first use that cannot race, errors in a sentence."""
 
 import contextlib
 import logging
@@ -14,14 +14,15 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from chromaflow.errors import ServerError
+from chromaflow.project.addresses import is_server, public_address
 from chromaflow.project.paths import Project
 from chromaflow.settings import Settings
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-from chromaflow.project.addresses import is_server, public_address
 
 _PROBE_SECONDS = 4.0
+_MEND = "chromaflow up, or empty tracking.uri to record in .chromaflow/mlflow.db"
 # MLflow would repeat a request for minutes; a user's own choice stands.
 _ENVIRONMENT = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
@@ -69,14 +70,11 @@ def require_server(uri: str) -> None:
         raise ServerError(f"what answers at {address} is not MLflow", _MEND)
 
 
-_MEND = "chromaflow up, or empty tracking.uri to record in .chromaflow/mlflow.db"
-
-
 def _quiet_mlflow() -> None:
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     logging.getLogger("alembic").setLevel(logging.WARNING)
-    # It logs whole tracebacks of errors that are told here in a sentence.
+    # It logs whole tracebacks of errors that are given here in a sentence.
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
 
 
@@ -92,7 +90,7 @@ def connect(project: Project, settings: Settings) -> "MlflowClient":
     import mlflow  # noqa: PLC0415 (seconds)
 
     logging.getLogger("mlflow").setLevel(os.environ["MLFLOW_LOGGING_LEVEL"].upper())
-    with told(uri):
+    with translate_errors(uri):
         # The registry asks the global address for a logged model, whatever its client was given.
         mlflow.set_tracking_uri(uri)
         with _first_use(project, uri):
@@ -140,7 +138,7 @@ def experiment_id(client: "MlflowClient", project: Project, settings: Settings) 
     name = settings.tracking.experiment
     uri = tracking_uri(project, settings)
     place = None if is_server(uri) else _artifact_root(project)
-    with told(uri), _first_use(project, uri):
+    with translate_errors(uri), _first_use(project, uri):
         found = client.get_experiment_by_name(name)
         if found is None:
             return _create_experiment(client, name, place)
@@ -178,8 +176,8 @@ def _refuse_moved(recorded: str, place: str) -> None:
 
 
 @contextlib.contextmanager
-def told(uri: str) -> Iterator[None]:
-    """Tell a fault of the server or its database in a sentence that names the address.
+def translate_errors(uri: str) -> Iterator[None]:
+    """Turn a fault of the server or its database into a sentence that names the address.
 
     Raises:
         ServerError: In place of what MLflow, its database or its connection raise.

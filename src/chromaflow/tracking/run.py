@@ -25,7 +25,7 @@ from chromaflow.project.paths import Project
 from chromaflow.provenance import run_facts
 from chromaflow.provenance.facts import FlowFacts
 from chromaflow.settings import Settings
-from chromaflow.tracking.client import connect, experiment_id, told, tracking_uri
+from chromaflow.tracking.client import connect, experiment_id, tracking_uri, translate_errors
 from chromaflow.tracking.datasets import dataset_inputs
 from chromaflow.tracking.logger import MetricLogger
 from chromaflow.training.callbacks.pictures import Pictures, Show
@@ -82,7 +82,7 @@ def training_run(
         yield TrainingRun()
         return
     client = connect(project, settings)
-    with told(tracking_uri(project, settings)):
+    with translate_errors(tracking_uri(project, settings)):
         run_id = _open(client, project, settings, name, parent)
         logger = MetricLogger(client, run_id, _logged_steps(client, run_id))
     pictures = Pictures(_show(client, run_id, logger), settings.runtime.pictures_every)
@@ -186,7 +186,7 @@ def _close(
 @contextlib.contextmanager
 def _warning_only(uri: str) -> Iterator[None]:
     try:
-        with told(uri):
+        with translate_errors(uri):
             yield
     except (ServerError, OSError) as error:
         message = f"the MLflow run was not closed: {error}"

@@ -7,6 +7,7 @@ import pytest
 from chromaflow.project.paths import Project
 from chromaflow.settings import Settings
 from chromaflow.tracking.registry import lookup
+from chromaflow.tracking.registry.registry import Registry
 
 Serve = Callable[[int, bytes], Settings]
 
@@ -47,9 +48,9 @@ def unasked(*_: object) -> None:
 def test_a_server_that_knows_no_champion(
     project: Project, serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lookup, "_by_client", unasked)
+    monkeypatch.setattr(Registry, "connect", unasked)
     unknown = b'{"error_code": "RESOURCE_DOES_NOT_EXIST", "message": "no alias champion"}'
-    assert lookup.champion(project, serve(404, unknown)) is None
+    assert Registry(project, serve(404, unknown)).champion() is None
 
 
 @pytest.mark.parametrize(
@@ -67,5 +68,6 @@ def test_any_other_answer_is_asked_again_through_the_client(
     project: Project, serve: Serve, monkeypatch: pytest.MonkeyPatch, code: int, body: bytes
 ) -> None:
     version = lookup.Version("chromaflow", 7, "", "", 0)
+    monkeypatch.setattr(Registry, "connect", lambda _: None)
     monkeypatch.setattr(lookup, "_by_client", lambda *_: version)
-    assert lookup.champion(project, serve(code, body)) is version
+    assert Registry(project, serve(code, body)).champion() is version

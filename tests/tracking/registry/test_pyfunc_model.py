@@ -7,9 +7,11 @@ from chromaflow.colorize.predictor import Predictor
 from chromaflow.models import build_model
 from chromaflow.models.model_folder import model_digest, save_model
 from chromaflow.settings import Model
+from chromaflow.steps.register import register
 from chromaflow.tracking.client import connect, tracking_uri
-from chromaflow.tracking.registry import register
+from chromaflow.tracking.registry.candidate import candidate_digest
 from chromaflow.tracking.registry.package import requirements
+from chromaflow.tracking.registry.registry import Registry
 
 
 @pytest.fixture
@@ -19,13 +21,13 @@ def registered(project, settings, write_evaluation):
     save_model(model, project.candidate)
     digest = model_digest(project.candidate)
     write_evaluation(digest)
-    register.register(project, settings)
+    register(project, settings)
     connect(project, settings).set_registered_model_alias("chromaflow", "champion", "1")
     return digest
 
 
 def test_the_registry_names_a_model_as_its_folder_does(project, registered):
-    assert register.candidate_digest(project) == registered
+    assert candidate_digest(project) == registered
 
 
 def test_a_fresh_process_without_chromaflow_gives_the_same_pictures(
@@ -44,7 +46,7 @@ numpy.save("rgb.npy", model.predict(numpy.load("grey.npy")))
     done = run_python(code, PYTHONPATH="", OMP_NUM_THREADS="1")
     assert done.returncode == 0, done.stderr
     found = np.load(project.root / "rgb.npy")
-    predictor = Predictor.load(register.champion_folder(project, settings))
+    predictor = Predictor.load(Registry(project, settings).champion_folder())
     assert predictor.digest == registered
     assert found.dtype == np.uint8
     assert np.array_equal(found, np.stack([predictor.color(one) for one in grey]))

@@ -26,7 +26,7 @@ from chromaflow.services import launch
 from chromaflow.services.local import mlflow_server, prefect_server, running
 from chromaflow.services.processes import describe_listener
 from chromaflow.settings import Settings
-from chromaflow.tracking.registry.register import serving
+from chromaflow.tracking.registry.registry import Registry
 
 _GIB = 2**30
 _PURPOSE = {
@@ -255,12 +255,12 @@ def _data(project: Project) -> Check:
 
 def _champion(project: Project, settings: Settings) -> Check:
     try:
-        found = serving(project, settings)
+        found = Registry(project, settings).champion_summary()
     except UserError as error:
         return Check("champion", "failed", error.problem, error.mend)
-    if not found:
+    if found is None:
         return Check("champion", "warning", "nothing serves yet", "chromaflow retrain")
-    detail = f"{found['model']} version {found['version']} since {found['since']}"
+    detail = f"{found.model} version {found.version} since {found.since}"
     return Check("champion", "ok", detail)
 
 

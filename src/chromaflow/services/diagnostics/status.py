@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Mapping
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
@@ -14,7 +15,7 @@ from chromaflow.project import dvc
 from chromaflow.project.paths import Project
 from chromaflow.services.local import running
 from chromaflow.settings import Settings
-from chromaflow.tracking.registry.register import serving
+from chromaflow.tracking.registry.registry import Registry
 
 _WORDS = {
     "modified": "changed",
@@ -28,18 +29,23 @@ def status(project: Project, settings: Settings) -> dict[str, Any]:
     """Tell where a checkout stands, as values that JSON holds.
 
     Returns:
-        `serving`: what serves, as `chromaflow.tracking.registry.register.serving` tells it, or
-        `{"mend"}` where nothing does yet. `stale`: for each stage the reasons, in words.
+        `serving`: the fields of `chromaflow.tracking.registry.champion.ChampionSummary`, or
+        `{"mend"}` where there is no champion yet. `stale`: for each stage the reasons, in words.
         `unfinished`: the trainings that were interrupted, `fingerprint` and `changed` (UTC) each.
         `servers`: the addresses of those that answer. Where a part cannot be told, it is
         `{"problem", "mend"}`.
     """
     return {
-        "serving": _told(lambda: serving(project, settings) or {"mend": "chromaflow retrain"}),
+        "serving": _told(lambda: _champion(project, settings)),
         "stale": _told(lambda: stale_stages(project)),
         "unfinished": unfinished(project),
         "servers": running(project, settings),
     }
+
+
+def _champion(project: Project, settings: Settings) -> dict[str, Any]:
+    found = Registry(project, settings).champion_summary()
+    return asdict(found) if found else {"mend": "chromaflow retrain"}
 
 
 def _told(ask: Any) -> Any:

@@ -11,19 +11,30 @@ import os
 import sqlite3
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode, urlsplit
 
 from chromaflow.project.addresses import is_server, public_address
-from chromaflow.project.paths import Project
 from chromaflow.provenance.facts import VersionFacts
-from chromaflow.settings import Settings
-from chromaflow.tracking.client import connect, require_server, sqlite_path, told, tracking_uri
+from chromaflow.tracking.client import require_server, sqlite_path, translate_errors
 
-ALIAS = "champion"
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
 _SECONDS = 5.0
+_SQL = """
+SELECT v.version, v.run_id, COALESCE(v.storage_location, v.source), v.creation_time
+FROM model_versions v
+WHERE v.name = :model AND v.current_stage IS NOT 'Deleted_Internal' AND v.version IN (
+    SELECT version FROM registered_model_aliases WHERE name = :model AND alias = :alias
+    UNION
+    SELECT version FROM model_version_tags
+    WHERE name = :model AND key = 'digest' AND value = :digest AND :digest != ''
+)
+ORDER BY v.version LIMIT 1
+"""
 
 
 @dataclass(frozen=True)
@@ -36,7 +47,7 @@ class Version:
         run_id: The run that made it.
         source: Where its artifact lies.
         created: Milliseconds since 1970, UTC.
-        tags: What register() wrote on it.
+        tags: What was written on it when it was registered.
     """
 
     model: str
@@ -61,48 +72,33 @@ class _NoQuickAnswerError(Exception):
     """The quick way does not know; MLflow's client has to be asked."""
 
 
-def champion(project: Project, settings: Settings) -> Version | None:
-    """The version that carries the alias `champion`, or None.
-
-    Raises:
-        ServerError: The server does not answer.
-    """
-    return _ask(project, settings, alias=ALIAS)
-
-
-def version_of(project: Project, settings: Settings, digest: str) -> Version | None:
-    """The first version with these weights, or None.
-
-    Raises:
-        ServerError: The server does not answer.
-    """
-    return _ask(project, settings, digest=digest)
-
-
-def _ask(
-    project: Project, settings: Settings, *, alias: str = "", digest: str = ""
+def find(
+    uri: str,
+    model: str,
+    connect: Callable[[], "MlflowClient"],
+    *,
+    alias: str = "",
+    digest: str = "",
 ) -> Version | None:
-    uri, model = tracking_uri(project, settings), settings.tracking.model
+    """The first version of a model with an alias, or else with a digest; None where there is none.
+
+    Args:
+        uri: The address of MLflow.
+        model: Name of the registered model.
+        connect: Gives MLflow's client; called where there is no quick answer.
+        alias: Of the version.
+        digest: SHA-256 of the model folder.
+
+    Raises:
+        ServerError: The server does not answer.
+    """
     require_server(uri)
     try:
         if is_server(uri):
             return _by_rest(uri, model, alias, digest)
         return _by_sql(uri, model, alias, digest)
     except _NoQuickAnswerError:
-        return _by_client(project, settings, alias, digest)
-
-
-_SQL = """
-SELECT v.version, v.run_id, COALESCE(v.storage_location, v.source), v.creation_time
-FROM model_versions v
-WHERE v.name = :model AND v.current_stage IS NOT 'Deleted_Internal' AND v.version IN (
-    SELECT version FROM registered_model_aliases WHERE name = :model AND alias = :alias
-    UNION
-    SELECT version FROM model_version_tags
-    WHERE name = :model AND key = 'digest' AND value = :digest AND :digest != ''
-)
-ORDER BY v.version LIMIT 1
-"""
+        return _by_client(connect(), uri, model, alias, digest)
 
 
 def _by_sql(uri: str, model: str, alias: str, digest: str) -> Version | None:
@@ -197,11 +193,12 @@ def version_filter(model: str, digest: str) -> str:
     return f"name = '{name}' and tags.`digest` = '{digest}'"
 
 
-def _by_client(project: Project, settings: Settings, alias: str, digest: str) -> Version | None:
-    client, model = connect(project, settings), settings.tracking.model
+def _by_client(
+    client: "MlflowClient", uri: str, model: str, alias: str, digest: str
+) -> Version | None:
     from mlflow.exceptions import MlflowException  # noqa: PLC0415 (seconds)
 
-    with told(tracking_uri(project, settings)):
+    with translate_errors(uri):
         if alias:
             try:
                 found = [client.get_model_version_by_alias(model, alias)]

@@ -4,7 +4,6 @@ import json
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -18,7 +17,7 @@ from chromaflow.color.stored import encode_stored
 from chromaflow.data.store import chunks
 from chromaflow.data.store.read import LabItem
 from chromaflow.evaluation.measurements import read_table
-from chromaflow.evidence.promotion import measure_champion, promote
+from chromaflow.evidence.champion_measurements import measure_champion
 from chromaflow.experiments.sample_photographs import write_lab
 from chromaflow.models import Colorizer
 from chromaflow.models.model_folder import load_model, save_model
@@ -27,8 +26,10 @@ from chromaflow.project.paths import Project
 from chromaflow.provenance import ledger
 from chromaflow.settings import Settings
 from chromaflow.steps.evaluate import evaluate
-from chromaflow.tracking.registry.lookup import Version, champion
-from chromaflow.tracking.registry.register import register
+from chromaflow.steps.promote import PromoteResult, promote
+from chromaflow.steps.register import register
+from chromaflow.tracking.registry.lookup import Version
+from chromaflow.tracking.registry.registry import Registry
 from chromaflow.training.fit import train
 
 # A stained tissue is brown where it is dark and blue where it is light, which is soon learned.
@@ -45,7 +46,7 @@ SETTINGS = Settings.model_validate(
 )
 SIDE = 48
 
-Submit = Callable[[Path], dict[str, Any]]
+Submit = Callable[[Path], PromoteResult]
 
 
 def write_test_split(project: Project, tiles: list[NDArray[np.uint8]]) -> None:
@@ -101,7 +102,7 @@ def submit(project: Project, trained: Project, two_threads: None) -> Submit:
     """Evaluate and register a model, and decide upon it."""
     shutil.copytree(trained.lab, project.lab)
 
-    def run(folder: Path) -> dict[str, Any]:
+    def run(folder: Path) -> PromoteResult:
         shutil.rmtree(project.candidate, ignore_errors=True)
         shutil.copytree(folder, project.candidate)
         evaluate(project, SETTINGS)
@@ -112,7 +113,7 @@ def submit(project: Project, trained: Project, two_threads: None) -> Submit:
 
 
 def current_champion(project: Project) -> Version:
-    found = champion(project, SETTINGS)
+    found = Registry(project, SETTINGS).champion()
     assert found is not None
     return found
 
@@ -127,13 +128,13 @@ def test_a_better_model_takes_the_place_of_the_champion(
     project: Project, submit: Submit, pale: Path, good: Path
 ) -> None:
     first = submit(pale)
-    assert first["promoted"], first["reason"]
-    assert set(first["gains"]) == {"grey", "mean_color"}
+    assert first.promoted, first.reason
+    assert set(first.gains) == {"grey", "mean_color"}
     before = difference(project)
     second = submit(good)
-    assert second["promoted"], second["reason"]
-    assert set(second["gains"]) == {"champion"}
-    gain = second["gains"]["champion"]
+    assert second.promoted, second.reason
+    assert set(second.gains) == {"champion"}
+    gain = second.gains["champion"]
     assert gain["images"] == 32
     assert gain["mean"] == pytest.approx(before - difference(project), abs=2e-4)
     assert current_champion(project).version == 2
@@ -144,11 +145,11 @@ def test_a_better_model_takes_the_place_of_the_champion(
 
 
 def test_a_worse_model_is_refused(project: Project, submit: Submit, pale: Path, good: Path) -> None:
-    assert submit(good)["promoted"]
+    assert submit(good).promoted
     before = difference(project)
     decision = submit(pale)
-    assert not decision["promoted"]
-    gain = decision["gains"]["champion"]
+    assert not decision.promoted
+    gain = decision.gains["champion"]
     assert gain["mean"] == pytest.approx(before - difference(project), abs=2e-4)
     assert gain["mean"] < 0
     assert gain["share"] < 0.5
@@ -161,7 +162,7 @@ def test_the_champion_measured_again_gives_the_numbers_of_its_evaluation(
 ) -> None:
     submit(good)
     own = read_table(project.evaluation / "per_image.csv")["model"]
-    again = measure_champion(project, SETTINGS, current_champion(project))
+    again = measure_champion(Registry(project, SETTINGS), current_champion(project))
     assert again.ids == own.ids
     assert np.array_equal(again.masses, own.masses)
     assert again.values.keys() == own.values.keys()
@@ -178,8 +179,8 @@ def test_the_same_predictions_gain_exactly_nothing(
     description = same / "model.json"
     description.write_text(json.dumps(json.loads(description.read_text()), indent=7))
     decision = submit(same)
-    assert (decision["version"], decision["promoted"]) == (2, False)
-    gain = decision["gains"]["champion"]
+    assert (decision.version, decision.promoted) == (2, False)
+    gain = decision.gains["champion"]
     assert (gain["mean"], gain["low"], gain["high"], gain["share"]) == (0, 0, 0, 0)
 
 
@@ -198,6 +199,6 @@ def test_the_champion_is_measured_on_the_device_and_with_the_threads_of_the_cand
     (as_candidate,) = set(seen)
     assert as_candidate[0] == SETTINGS.training.threads
     seen.clear()
-    measure_champion(project, SETTINGS, current_champion(project))
+    measure_champion(Registry(project, SETTINGS), current_champion(project))
     assert set(seen) == {as_candidate}
     assert torch.get_num_threads() == 2
