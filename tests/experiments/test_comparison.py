@@ -48,7 +48,7 @@ def test_recipes_are_trained_judged_registered_and_drawn(
     for name in ("one", "other", "grey", "mean-color", "truth"):
         assert f"strips/{name}.jpg" in page.read_text()
 
-    monkeypatch.setattr(module, "train", None)
+    monkeypatch.setattr(module, "train_as_run", None)
     assert compare(project, recipes, budget=20) == rows
 
 

@@ -6,10 +6,10 @@ import optuna
 import pytest
 
 from chromaflow.errors import DataError, SettingsError, TrainingInterruptedError
-from chromaflow.experiments import sweep as module
 from chromaflow.experiments.sweep import Axis, Configure, sweep
 from chromaflow.project.paths import Project
 from chromaflow.settings import Settings
+from chromaflow.tracking import run as tracked
 from chromaflow.tracking.client import connect
 from tests.experiments.conftest import signal_at, tiny
 
@@ -82,7 +82,7 @@ def test_a_signal_ends_the_sweep_and_the_next_call_goes_on_with_its_trial(
     project: Project, configure: Configure, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch, pytest.raises(TrainingInterruptedError):
-        patch.setattr(module, "train", signal_at(2))
+        patch.setattr(tracked, "train", signal_at(2))
         sweep(project, configure, AXES, name="tiny", trials=2)
     storage = f"sqlite:///{project.state / 'sweeps.db'}"
     interrupted = optuna.load_study(study_name="tiny", storage=storage).trials[0]

@@ -1,10 +1,12 @@
 import json
 import warnings
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from mlflow.exceptions import MlflowException
+from pytorch_lightning.callbacks import Callback
 
 import chromaflow
 from chromaflow.errors import (
@@ -14,26 +16,23 @@ from chromaflow.errors import (
     TrainingStoppedError,
 )
 from chromaflow.project import files
+from chromaflow.project.paths import Project
 from chromaflow.provenance.code_facts import code_digest
 from chromaflow.provenance.facts import ELSEWHERE, CodeFacts, FlowFacts, RunFacts
 from chromaflow.settings import Settings
 from chromaflow.tracking import run as module
 from chromaflow.tracking.client import connect, experiment_id
-from chromaflow.tracking.run import grid, training_run
+from chromaflow.tracking.run import grid, train_as_run, training_run
 from tests.support.manifests import report
 
+FINGERPRINT = "f" * 64
 RESULT = {
     "digest": "d" * 64,
-    "fingerprint": "f" * 64,
+    "fingerprint": FINGERPRINT,
     "steps": 100,
     "crops": 1600,
     "resumed_from": 0,
 }
-
-
-@pytest.fixture(autouse=True)
-def known_fingerprint(monkeypatch):
-    monkeypatch.setattr(module, "fingerprint", lambda _, settings: settings.model.network.name)
 
 
 def runs(project, settings):
@@ -44,7 +43,7 @@ def runs(project, settings):
 def test_a_training_leaves_settings_data_metrics_pictures_and_result(project, settings):
     files.write_text(project.training_report / "curves.csv", "step\n")
     files.write_json(project.validated / "validation.json", report(splits={"train": 7}))
-    with training_run(project, settings) as run:
+    with training_run(project, settings, FINGERPRINT) as run:
         (logger,), (pictures,) = run.loggers, run.callbacks
         for step in range(1, 6):
             logger.log_metrics({"train_loss": 1 / step}, step=step)
@@ -72,13 +71,13 @@ def test_a_training_leaves_settings_data_metrics_pictures_and_result(project, se
 
 
 def test_a_killed_training_goes_on_in_its_run_and_repeats_no_metric(project, settings):
-    with pytest.raises(KeyboardInterrupt), training_run(project, settings) as first:
+    with pytest.raises(KeyboardInterrupt), training_run(project, settings, FINGERPRINT) as first:
         for step in (10, 20):
             first.loggers[0].log_metrics({"train_loss": step}, step=step)
         raise KeyboardInterrupt
     client, (found,) = runs(project, settings)
     assert found.info.status == "KILLED"
-    with training_run(project, settings) as second:
+    with training_run(project, settings, FINGERPRINT) as second:
         assert client.get_run(second.run_id).info.status == "RUNNING"
         for step in (20, 30):
             second.loggers[0].log_metrics({"train_loss": step}, step=step)
@@ -93,26 +92,26 @@ def test_the_flow_run_that_goes_on_with_a_training_is_its_flow_run(project, sett
     for flow in (FlowFacts("first", "http://127.0.0.1:4200/first"), FlowFacts("second", "none")):
         for name, value in flow.to_environment().items():
             monkeypatch.setenv(name, value)
-        with training_run(project, settings) as run:
+        with training_run(project, settings, FINGERPRINT) as run:
             pass
         (found,) = runs(project, settings)[1]
         assert found.info.run_id == run.run_id
         assert FlowFacts.from_tags(found.data.tags) == flow
 
 
-def test_other_settings_are_another_run(project, settings):
-    with training_run(project, settings) as first:
+def test_another_fingerprint_is_another_run(project, settings):
+    with training_run(project, settings, FINGERPRINT) as first:
         pass
     other = Settings.model_validate({"model": {"network": "richart"}})
-    with training_run(project, other) as second:
+    with training_run(project, other, "e" * 64) as second:
         pass
     assert first.run_id != second.run_id
 
 
 def test_a_run_of_another_database_is_not_gone_on_with(project, settings):
-    place = project.checkpoints / settings.model.network.name / "mlflow_run.txt"
+    place = project.checkpoints / FINGERPRINT / "mlflow_run.txt"
     files.write_text(place, "0" * 32)
-    with training_run(project, settings) as run:
+    with training_run(project, settings, FINGERPRINT) as run:
         assert place.read_text().strip() == run.run_id != "0" * 32
 
 
@@ -125,14 +124,48 @@ def test_a_run_of_another_database_is_not_gone_on_with(project, settings):
     ],
 )
 def test_how_a_training_ended_is_kept(project, settings, error, status):
-    with pytest.raises(type(error)), training_run(project, settings):
+    with pytest.raises(type(error)), training_run(project, settings, FINGERPRINT):
         raise error
     assert runs(project, settings)[1][0].info.status == status
 
 
+def test_an_exception_that_is_no_fault_ends_the_run_like_an_interruption(
+    project: Project, settings: Settings
+) -> None:
+    with (
+        pytest.raises(LookupError),
+        training_run(project, settings, FINGERPRINT, stops=(LookupError,)),
+    ):
+        raise KeyError("pruned")
+    assert runs(project, settings)[1][0].info.status == "KILLED"
+
+
+def test_a_training_as_a_run_is_given_what_is_known_of_it(
+    project: Project, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files.write_text(project.training_report / "curves.csv", "step\n")
+    given: dict[str, Any] = {}
+
+    def train(*arguments: Any, **options: Any) -> dict[str, Any]:
+        given.update(options, arguments=arguments)
+        return RESULT
+
+    own = Callback()
+    monkeypatch.setattr(module, "train", train)
+    result = train_as_run(project, settings, FINGERPRINT, name="one", callbacks=[own])
+    assert result == RESULT
+    assert given["arguments"] == (project, settings)
+    assert given["known_fingerprint"] == FINGERPRINT
+    assert given["callbacks"][1:] == [own]
+    (found,) = runs(project, settings)[1]
+    assert [logger.version for logger in given["loggers"]] == [found.info.run_id]
+    assert (found.info.status, found.info.run_name) == ("FINISHED", "one")
+    assert found.data.tags["fingerprint"] == FINGERPRINT
+
+
 def test_other_ranks_log_nothing(project, settings, monkeypatch):
     monkeypatch.setenv("LOCAL_RANK", "1")
-    with training_run(project, settings) as run:
+    with training_run(project, settings, FINGERPRINT) as run:
         assert (run.loggers, run.callbacks) == ([], [])
         run.finish(RESULT)
     assert runs(project, settings)[1] == []
@@ -140,7 +173,7 @@ def test_other_ranks_log_nothing(project, settings, monkeypatch):
 
 def test_a_server_that_is_down_is_told_before_the_training(project):
     settings = Settings.model_validate({"tracking": {"uri": "http://127.0.0.1:9"}})
-    with pytest.raises(ServerError, match="127"), training_run(project, settings):
+    with pytest.raises(ServerError, match="127"), training_run(project, settings, FINGERPRINT):
         pytest.fail("the training started")
 
 
@@ -148,12 +181,15 @@ def test_a_server_that_goes_away_costs_records_and_not_the_training(project, set
     def gone(*arguments, **keywords):
         raise MlflowException("connection refused")
 
-    with pytest.warns(ChromaflowWarning) as told, training_run(project, settings) as run:
+    with (
+        pytest.warns(ChromaflowWarning) as caught,
+        training_run(project, settings, FINGERPRINT) as run,
+    ):
         run.loggers[0].log_metrics({"train_loss": 1.0}, step=1)
         for method in ("log_batch", "log_artifacts", "set_terminated"):
             monkeypatch.setattr(type(connect(project, settings)), method, gone)
         run.finish(RESULT)
-    texts = " ".join(str(warning.message) for warning in told)
+    texts = " ".join(str(warning.message) for warning in caught)
     assert "did not take all" in texts
     assert "was not closed" in texts
 
@@ -171,7 +207,7 @@ def test_a_server_that_comes_back_gets_everything(project, settings, monkeypatch
 
     with warnings.catch_warnings():
         warnings.simplefilter("error", ChromaflowWarning)
-        with training_run(project, settings) as run:
+        with training_run(project, settings, FINGERPRINT) as run:
             logger = run.loggers[0]
             monkeypatch.setattr(MlflowClient, "log_batch", sometimes)
             for step in range(1, 601):

@@ -1,9 +1,13 @@
-import subprocess
-from collections.abc import Callable
+from typing import Any
 
+import pytest
+
+from chromaflow.project import files
 from chromaflow.project.paths import Project
-
-RunPython = Callable[[str], subprocess.CompletedProcess[str]]
+from chromaflow.settings import Settings
+from chromaflow.tracking import run, tracked_training
+from chromaflow.tracking.client import connect
+from tests.support.tracking import RunPython
 
 TRAIN = """
 from pathlib import Path
@@ -33,7 +37,8 @@ sys.modules["mlflow.client"] = None
 def test_a_node_without_mlflow_trains_untracked(project: Project, run_python: RunPython) -> None:
     (project.root / "mlflow").mkdir()
     result = run_python(WITHOUT_MLFLOW + TRAIN)
-    assert result.stdout == "{'trained': True}\n", result.stderr
+    expected = {"trained": True, "known_fingerprint": "f" * 64}
+    assert result.stdout == f"{expected}\n", result.stderr
 
 
 def test_an_mlflow_that_is_broken_is_no_node_without_it(
@@ -43,3 +48,30 @@ def test_an_mlflow_that_is_broken_is_no_node_without_it(
     assert result.returncode == 1
     assert "mlflow.client" in result.stderr
     assert "trained" not in result.stdout
+
+
+def test_a_training_is_a_run_and_its_fingerprint_is_computed_once(
+    project: Project, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    computed: list[str] = []
+    handed_on: list[str] = []
+
+    def fingerprint(*_: Any) -> str:
+        computed.append("f" * 64)
+        return computed[-1]
+
+    def train(*_: Any, known_fingerprint: str, **__: Any) -> dict[str, Any]:
+        handed_on.append(known_fingerprint)
+        result = {"digest": "d" * 64, "fingerprint": known_fingerprint}
+        return {**result, "steps": 1, "crops": 1, "resumed_from": 0}
+
+    monkeypatch.setattr(tracked_training, "fingerprint", fingerprint)
+    monkeypatch.setattr(run, "train", train)
+    files.write_text(project.training_report / "curves.csv", "step\n")
+    result = tracked_training.train_tracked(project, settings)
+    assert result["digest"] == "d" * 64
+    assert computed == handed_on == ["f" * 64]
+    client = connect(project, settings)
+    experiment = client.get_experiment_by_name("chromaflow").experiment_id
+    (found,) = client.search_runs([experiment])
+    assert found.data.tags["fingerprint"] == "f" * 64

@@ -18,6 +18,7 @@ from chromaflow.errors import DataError, SettingsError, TrainingStoppedError
 from chromaflow.models.model_folder import load_model, model_digest
 from chromaflow.project.paths import Project
 from chromaflow.settings import Settings
+from chromaflow.training import fit
 from chromaflow.training.callbacks.pictures import Pictures
 from chromaflow.training.fit import fingerprint, train
 from tests.support.disturbed import change, outputs
@@ -187,6 +188,14 @@ def test_settings_that_cannot_be(
 def test_a_gpu_that_is_not_there(project: Project, small: Settings) -> None:
     with pytest.raises(SettingsError, match="no GPU"):
         train(project, change(small, accelerator="gpu"))
+
+
+def test_a_known_fingerprint_is_not_computed_again(
+    project: Project, small: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = fingerprint(project, small)
+    monkeypatch.setattr(fit, "fingerprint", lambda *_: pytest.fail("it was computed again"))
+    assert train(project, small, known_fingerprint=known)["fingerprint"] == known
 
 
 @pytest.mark.parametrize("name", ["train/index.json", "ab_histogram.npy"])

@@ -24,7 +24,7 @@ from chromaflow.project.paths import Project
 from chromaflow.settings import Settings
 from chromaflow.steps.evaluate import evaluate
 from chromaflow.steps.register import register
-from chromaflow.tracking.run import training_run
+from chromaflow.tracking.run import train_as_run
 from chromaflow.training.callbacks.base import StepCallback
 from chromaflow.training.fit import fingerprint, train
 
@@ -95,8 +95,8 @@ def _within(settings: Settings, seconds: float, budget: float) -> Settings:
 
 def _place(project: Project, settings: Settings, recipe: str, budget: float) -> Project:
     """Where a recipe is trained; another data set, code or budget is another place."""
-    mark = hashlib.sha256(f"{fingerprint(project, settings)} {budget}".encode()).hexdigest()
-    return project.apart(f"compare-{recipe}-{mark[:12]}")
+    digest = hashlib.sha256(f"{fingerprint(project, settings)} {budget}".encode()).hexdigest()
+    return project.apart(f"compare-{recipe}-{digest[:12]}")
 
 
 def _budgeted(place: Project, settings: Settings, budget: float) -> tuple[Settings, float]:
@@ -127,9 +127,8 @@ def run_recipe(project: Project, settings: Settings, recipe: str, budget: float)
         found = json.loads(path.read_text(encoding="utf-8"))
         return Row(**{**found, "costs": Costs(**found["costs"])})
     values, seconds = _budgeted(place, settings, budget)
-    with project.alone("training"), training_run(place, values, name=recipe) as run:
-        summary = train(place, values, loggers=run.loggers, callbacks=run.callbacks)
-        run.finish(summary)
+    with project.alone("training"):
+        summary = train_as_run(place, values, fingerprint(place, values), name=recipe)
     judged = evaluate(place, values)
     registered = register(place, values)
     row = Row(

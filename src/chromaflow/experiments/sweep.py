@@ -30,8 +30,8 @@ from chromaflow.errors import (
 from chromaflow.project.paths import Project
 from chromaflow.settings import Settings
 from chromaflow.tracking.client import connect, experiment_id
-from chromaflow.tracking.run import training_run
-from chromaflow.training.fit import train
+from chromaflow.tracking.run import train_as_run
+from chromaflow.training.fit import fingerprint
 
 METRICS = ("validation_loss", "validation_ab_error")
 _LOG_RATIO = 10.0
@@ -177,22 +177,25 @@ def sweep(
         chosen = {axis.name: axis.draw(trial) for axis in axes}
         values = configure([f"{key}={json.dumps(value)}" for key, value in chosen.items()])
         mark = hashlib.sha256(json.dumps(chosen, sort_keys=True).encode()).hexdigest()[:16]
-        report = _Report(trial, metric)
         place = project.apart(f"{name}-{mark}")
         title = ", ".join(f"{key.split('.')[-1]} {value}" for key, value in chosen.items())
-        with training_run(place, values, name=title, parent=parent) as run:
-            try:
-                callbacks = [*run.callbacks, report]
-                result = train(place, values, loggers=run.loggers, callbacks=callbacks)
-            except optuna.TrialPruned:
-                run.status = "KILLED"
-                shutil.rmtree(place.candidate.parent, ignore_errors=True)
-                raise
-            except TrainingInterruptedError:
-                # Optuna takes it for a failure, and the next call would draw other settings.
-                study.enqueue_trial(trial.params)
-                raise
-            run.finish(result)
+        try:
+            result = train_as_run(
+                place,
+                values,
+                fingerprint(place, values),
+                name=title,
+                parent=parent,
+                callbacks=[_Report(trial, metric)],
+                stops=(optuna.TrialPruned,),
+            )
+        except optuna.TrialPruned:
+            shutil.rmtree(place.candidate.parent, ignore_errors=True)
+            raise
+        except TrainingInterruptedError:
+            # Optuna takes it for a failure, and the next call would draw other settings.
+            study.enqueue_trial(trial.params)
+            raise
         # Its record is complete, and its settings bring the same weights again.
         shutil.rmtree(place.candidate.parent)
         return float(result[metric])

@@ -6,7 +6,7 @@ Imports MLflow, which a machine that only trains need not have.
 import contextlib
 import time
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,6 +16,7 @@ from mlflow.entities import Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 from PIL import Image
+from pytorch_lightning.callbacks import Callback
 from torch import Tensor
 
 from chromaflow.color.lab import join, lab_to_rgb
@@ -29,10 +30,15 @@ from chromaflow.tracking.client import connect, experiment_id, tracking_uri, tra
 from chromaflow.tracking.datasets import dataset_inputs
 from chromaflow.tracking.logger import MetricLogger
 from chromaflow.training.callbacks.pictures import Pictures, Show
-from chromaflow.training.fit import fingerprint
+from chromaflow.training.fit import train
 from chromaflow.training.ranks import is_first_rank
 
 _RUN_FILE = "mlflow_run.txt"
+_INTERRUPTIONS: tuple[type[BaseException], ...] = (
+    KeyboardInterrupt,
+    SystemExit,
+    TrainingInterruptedError,
+)
 
 
 @dataclass
@@ -44,46 +50,84 @@ class TrainingRun:
         loggers: For the trainer.
         callbacks: For the trainer.
         result: The summary of the training, once it came to its end.
-        status: How it ended, where an exception that is no fault ends the block; else empty.
     """
 
     run_id: str = ""
     loggers: list[MetricLogger] = field(default_factory=list)
     callbacks: list[Pictures] = field(default_factory=list)
     result: dict[str, Any] = field(default_factory=dict)
-    status: str = ""
 
     def finish(self, result: Mapping[str, Any]) -> None:
         """Take the summary of a training that came to its end."""
         self.result = dict(result)
 
 
-@contextlib.contextmanager
-def training_run(
-    project: Project, settings: Settings, *, name: str = "", parent: str = ""
-) -> Iterator[TrainingRun]:
-    """Open the run of a training, or open it again after a kill, and close it as the block ends.
+def train_as_run(
+    project: Project,
+    settings: Settings,
+    fingerprint: str,
+    *,
+    name: str = "",
+    parent: str = "",
+    callbacks: Sequence[Callback] = (),
+    stops: tuple[type[Exception], ...] = (),
+) -> dict[str, Any]:
+    """Train as one MLflow run.
 
     Args:
         project: The checkout.
         settings: Of the training.
+        fingerprint: What `chromaflow.training.fit.fingerprint` gives for them.
         name: Of the run; empty names network and codebook.
         parent: Run id of the run that it belongs to, such as that of a sweep.
+        callbacks: For the trainer, besides those of the run.
+        stops: Exceptions of callbacks that end the training and are no fault.
 
-    The run ends FINISHED where the block handed over a summary, KILLED after an interruption and
-    FAILED after an error; a process that was killed leaves it RUNNING, and the next one goes on
-    with it. A server that goes away while the training runs costs records, never the training.
+    Returns:
+        What `chromaflow.training.fit.train` returns.
 
     Raises:
         ServerError: MLflow does not answer when the training starts.
-        DataError: There are no shards to train on.
+        UserError: Whatever stops the training itself.
+    """
+    with training_run(project, settings, fingerprint, name=name, parent=parent, stops=stops) as run:
+        result = train(
+            project,
+            settings,
+            loggers=run.loggers,
+            callbacks=[*run.callbacks, *callbacks],
+            known_fingerprint=fingerprint,
+        )
+        run.finish(result)
+    return result
+
+
+@contextlib.contextmanager
+def training_run(
+    project: Project,
+    settings: Settings,
+    fingerprint: str,
+    *,
+    name: str = "",
+    parent: str = "",
+    stops: tuple[type[Exception], ...] = (),
+) -> Iterator[TrainingRun]:
+    """Open the run of a training, or open it again after a kill, and close it as the block ends.
+
+    The run ends FINISHED where the block handed over a summary, KILLED after an interruption or one
+    of `stops`, and FAILED after another error; a process that was killed leaves it RUNNING, and the
+    next one goes on with it, which it knows by the fingerprint. A server that goes away while the
+    training runs costs records, never the training. The arguments are those of `train_as_run`.
+
+    Raises:
+        ServerError: MLflow does not answer when the training starts.
     """
     if not is_first_rank():
         yield TrainingRun()
         return
     client = connect(project, settings)
     with translate_errors(tracking_uri(project, settings)):
-        run_id = _open(client, project, settings, name, parent)
+        run_id = _open(client, project, settings, fingerprint, name, parent)
         logger = MetricLogger(client, run_id, _logged_steps(client, run_id))
     pictures = Pictures(_show(client, run_id, logger), settings.runtime.pictures_every)
     run = TrainingRun(run_id, [logger], [pictures])
@@ -91,20 +135,25 @@ def training_run(
     try:
         yield run
         status = "FINISHED" if run.result else "FAILED"
-    except (KeyboardInterrupt, SystemExit, TrainingInterruptedError):
+    except _INTERRUPTIONS + stops:
         status = "KILLED"
         raise
     finally:
         logger.close()
         with _warning_only(tracking_uri(project, settings)):
-            _close(client, project, run, run.status or status, time.monotonic() - started)
+            _close(client, project, run, status, time.monotonic() - started)
 
 
 def _open(
-    client: MlflowClient, project: Project, settings: Settings, name: str, parent: str
+    client: MlflowClient,
+    project: Project,
+    settings: Settings,
+    fingerprint: str,
+    name: str,
+    parent: str,
 ) -> str:
     """The run that a killed training left, or a new one."""
-    place = project.checkpoints / fingerprint(project, settings) / _RUN_FILE
+    place = project.checkpoints / fingerprint / _RUN_FILE
     earlier = place.read_text(encoding="utf-8").strip() if place.is_file() else ""
     flow = FlowFacts.from_environment()
     if earlier and _reopen(client, earlier, flow):

@@ -25,15 +25,12 @@ def train_tracked(project: Project, settings: Settings) -> dict[str, Any]:
         UserError: Whatever stops the training itself.
     """
     with project.alone("training") if is_first_rank() else contextlib.nullcontext():
-        mark = fingerprint(project, settings)
-        summary = result_cache.summary_file(project, mark)
+        found = fingerprint(project, settings)
+        summary = result_cache.summary_file(project, found)
         if not dvc.awaits(project, "reports/training/summary.json", summary):
-            result_cache.forget(project, mark)
+            result_cache.forget(project, found)
         if not is_installed("mlflow"):
-            return train(project, settings)
-        from chromaflow.tracking.run import training_run  # noqa: PLC0415
+            return train(project, settings, known_fingerprint=found)
+        from chromaflow.tracking.run import train_as_run  # noqa: PLC0415 (imports mlflow)
 
-        with training_run(project, settings) as run:
-            result = train(project, settings, loggers=run.loggers, callbacks=run.callbacks)
-            run.finish(result)
-        return result
+        return train_as_run(project, settings, found)

@@ -114,6 +114,7 @@ def train(
     *,
     loggers: Sequence[Logger] = (),
     callbacks: Sequence[Callback] = (),
+    known_fingerprint: str = "",
 ) -> dict[str, Any]:
     """Train, and write `models/candidate` and `reports/training`.
 
@@ -128,6 +129,8 @@ def train(
         settings: Its `seed`, `model` and `training` decide the weights, `runtime` does not.
         loggers: Of Lightning; they get the rows of `curves.csv`, and the speed.
         callbacks: Of Lightning, such as `chromaflow.training.callbacks.pictures.Pictures`.
+        known_fingerprint: What `fingerprint` gave for the same project and settings; empty where
+            it has yet to be computed.
 
     Returns:
         What stands in `reports/training/summary.json`, and besides `fingerprint` and
@@ -142,7 +145,7 @@ def train(
         TrainingInterruptedError: A signal asked to stop.
         UserError: The disk is full.
     """
-    mark = fingerprint(project, settings)
+    mark = known_fingerprint or fingerprint(project, settings)
     if (kept := result_cache.restore(project, mark)) is not None:
         return {**kept, "fingerprint": mark, "resumed_from": kept["steps"]}
     settings = with_absolute_weights(project, settings)
