@@ -23,7 +23,7 @@ from PIL import Image
 from skimage import color, transform
 
 from chromaflow.data.store.decode import color_table, photograph_to_lab, to_stored_lab
-from chromaflow.data.store.write import preprocess
+from chromaflow.data.store.write import write_store
 from chromaflow.settings import Settings
 from common.machine import machine, rates
 from common.photographs import make_project, photographs, repeated
@@ -243,7 +243,7 @@ def whole_step(given: argparse.Namespace, contents: list[bytes], folder: Path) -
             "photograph to Lab, in memory": 1000
             / timed(lambda c: photograph_to_lab(c, given.size, 10**9, table), contents, 1),
             "chromaflow preprocess, one process": rates(
-                given.count, lambda: preprocess(project, settings)
+                given.count, lambda: write_store(project, settings)
             )[1],
         }
         for path in project.lab.rglob("*.bin"):

@@ -26,7 +26,7 @@ from skimage import color, transform
 from skimage.io import imread
 
 from chromaflow.data.store.read import read_split
-from chromaflow.data.store.write import preprocess
+from chromaflow.data.store.write import write_store
 from chromaflow.project.paths import Project
 from chromaflow.settings import Settings
 from common.machine import cores, machine, rates
@@ -86,7 +86,7 @@ def ways(given: argparse.Namespace, paths: list[Path], folder: Path) -> None:
             project = make_project(folder / f"ours{repeat}-{processes}", many)
             turn[f"chromaflow preprocess, runtime.processes = {processes}"] = (
                 given.count,
-                partial(preprocess, project, with_processes(settings, processes)),
+                partial(write_store, project, with_processes(settings, processes)),
             )
         for name, (count, function) in turn.items():
             found.setdefault(name, []).append(rates(count, function))
@@ -103,7 +103,7 @@ def ways(given: argparse.Namespace, paths: list[Path], folder: Path) -> None:
 def seconds_and_memory(project: Project, settings: Settings) -> tuple[float, float]:
     """Of one run: seconds, and the peak memory of its largest process in MiB."""
     start = time.perf_counter()
-    preprocess(project, settings)
+    write_store(project, settings)
     seconds = time.perf_counter() - start
     used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     return seconds, max(one.ru_maxrss for one in used) / 1024

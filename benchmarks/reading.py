@@ -24,7 +24,7 @@ import numpy as np
 
 from chromaflow.data.store.decode import photograph_to_lab
 from chromaflow.data.store.read import LabShards, read_split
-from chromaflow.data.store.write import preprocess
+from chromaflow.data.store.write import write_store
 from chromaflow.project.paths import Project
 from chromaflow.settings import Settings
 from chromaflow.training.data.module import LabData
@@ -165,7 +165,7 @@ def main() -> None:
         folder = Path(temporary)
         paths = repeated(photographs(given.images, folder / "images", given.count), given.count)
         project = make_project(folder / "project", paths)
-        preprocess(project, Settings.model_validate({"preprocess": {"size": given.size}}))
+        write_store(project, Settings.model_validate({"preprocess": {"size": given.size}}))
         if given.what == "ways":
             ways(given, project, paths, folder)
         else:

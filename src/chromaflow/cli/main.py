@@ -41,20 +41,10 @@ app.add_typer(quarantine.group, rich_help_panel=MAIN)
 def ingest(preset: PresetOption = "", set_: SetOption = None, json: JsonOption = False) -> None:
     """Make the raw snapshot data/raw from the source and record it in data.dvc."""
     project, values = load(preset, set_)
-    from chromaflow.data.ingest.build import ingest as step
-    from chromaflow.project import dvc
+    from chromaflow.steps.ingest import ingest as step
 
-    fetched = dvc.fetch_snapshot(project)
     result = step(project, values)
-    result |= {"fetched": fetched, "recorded": dvc.record_snapshot(project)}
-    result["snapshot"] = dvc.snapshot_digest(project)
-    state = "changed" if result["recorded"] else "unchanged"
-    line = f"data/raw: {result['images']} images, {state}, {result['snapshot']}"
-    if result["undecodable"]:
-        line += f"\n{result['undecodable']} of them cannot be read; chromaflow validate tells why"
-    if result["removed"]:
-        line += f"\n{result['removed']} of the last snapshot are no longer there"
-    print_result(result, json, line)
+    print_result(result.to_json(), json, result.summary())
 
 
 @app.command(rich_help_panel=STEPS)
@@ -64,9 +54,7 @@ def validate(preset: PresetOption = "", set_: SetOption = None, json: JsonOption
     from chromaflow.steps.validate import validate as step
 
     result = step(project, values)
-    reasons = ", ".join(f"{count} {name}" for name, count in result["reasons"].items())
-    line = f"data/validated: {result['accepted']} accepted, {result['quarantined']} in quarantine"
-    print_result(result, json, f"{line} ({reasons})" if reasons else line)
+    print_result(result.to_json(), json, result.summary())
 
 
 @app.command(rich_help_panel=STEPS)
@@ -76,19 +64,17 @@ def describe(preset: PresetOption = "", set_: SetOption = None, json: JsonOption
     from chromaflow.steps.describe import describe as step
 
     result = step(project, values)
-    told = f", told to {values.lineage.url}" if result["sent"] else ""
-    print_result(result, json, f"{result['folder']}: snapshot {result['digest'][:12]}{told}")
+    print_result(result.to_json(), json, result.summary())
 
 
 @app.command(rich_help_panel=STEPS)
 def preprocess(preset: PresetOption = "", set_: SetOption = None, json: JsonOption = False) -> None:
     """Turn the accepted photographs into shards of 8-bit Lab."""
     project, values = load(preset, set_)
-    from chromaflow.data.store.write import preprocess as step
+    from chromaflow.steps.preprocess import preprocess as step
 
     result = step(project, values)
-    counts = ", ".join(f"{count} {split}" for split, count in result["images"].items())
-    print_result(result, json, f"data/lab: {counts}")
+    print_result(result.to_json(), json, result.summary())
 
 
 @app.command(rich_help_panel=STEPS)

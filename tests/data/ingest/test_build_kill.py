@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from chromaflow.data.ingest import build as module
-from chromaflow.data.ingest.build import ingest
+from chromaflow.data.ingest.build import build_snapshot
 from chromaflow.project.files import digest_of_folder
 from chromaflow.project.paths import Project
 from tests.support.snapshots import assert_consistent, picture, rows, settings_of
@@ -37,7 +37,8 @@ def write_manifest(path, table):
     if where == "after the manifest" and path.name == "manifest.parquet": die()
 module.write_manifest = write_manifest
 settings = {"name": "folder", "folder": sys.argv[2], "shard_images": 4}
-module.ingest(Project(Path(sys.argv[1])), Settings.model_validate({"source": settings}), Bar)
+values = Settings.model_validate({"source": settings})
+module.build_snapshot(Project(Path(sys.argv[1])), values, Bar)
 """
 
 
@@ -48,7 +49,7 @@ def test_a_killed_ingest_leaves_the_old_snapshot_and_the_next_goes_on(
     moved = folder.rename(tmp_path / "later")
     folder.mkdir()
     (folder / "00.png").write_bytes(picture(0))
-    ingest(checkout, settings_of(folder))
+    build_snapshot(checkout, settings_of(folder))
     old = rows(checkout)
     folder.joinpath("00.png").unlink()
     folder.rmdir()
@@ -65,7 +66,7 @@ def test_a_killed_ingest_leaves_the_old_snapshot_and_the_next_goes_on(
     monkeypatch.setattr(
         module, "inspect", lambda given, limit: inspected.append(given) or inspect(given, limit)
     )
-    ingest(checkout, settings_of(folder))
+    build_snapshot(checkout, settings_of(folder))
     assert len(inspected) == (5 if where == "after 6 images" else 0)
     assert_consistent(checkout)
 
@@ -73,8 +74,8 @@ def test_a_killed_ingest_leaves_the_old_snapshot_and_the_next_goes_on(
     clean.root.mkdir()
     for path in sorted(folder.iterdir())[1:]:
         path.rename(tmp_path / path.name)
-    ingest(clean, settings_of(folder))
+    build_snapshot(clean, settings_of(folder))
     for path in tmp_path.glob("*.png"):
         path.rename(folder / path.name)
-    ingest(clean, settings_of(folder))
+    build_snapshot(clean, settings_of(folder))
     assert digest_of_folder(checkout.raw) == digest_of_folder(clean.raw)

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from chromaflow.data.download import fetch
-from chromaflow.data.ingest.build import ingest
+from chromaflow.data.ingest.build import build_snapshot
 from chromaflow.errors import DataError
 from chromaflow.project.files import digest_of_folder
 from chromaflow.project.paths import Project
@@ -50,50 +50,50 @@ def table(host: Host, tmp_path: Path) -> Path:
 def test_what_the_snapshot_holds_is_not_fetched_again(
     host: Host, checkout: Project, table: Path
 ) -> None:
-    result = ingest(checkout, settings_of(table))
-    assert (result["images"], result["shards"], result["undecodable"]) == (10, 3, 0)
+    result = build_snapshot(checkout, settings_of(table))
+    assert (result.images, result.shards, result.undecodable) == (10, 3, 0)
     assert downloads(checkout) == []
     asked = host.asked.copy()
     host.files["/10.jpg"] = photograph(10)
     with table.open("a") as file:
         file.write(f"{host.address}/10.jpg\n")
-    assert ingest(checkout, settings_of(table))["added"] == 1
+    assert build_snapshot(checkout, settings_of(table)).added == 1
     assert host.asked - asked == {"/10.jpg": 1}
 
 
 def test_a_server_that_is_gone_harms_no_image_that_stands(
     host: Host, checkout: Project, table: Path
 ) -> None:
-    ingest(checkout, settings_of(table))
+    build_snapshot(checkout, settings_of(table))
     host.down = True
-    result = ingest(checkout, settings_of(table, license="CC0"))
-    assert (result["changed"], result["undecodable"]) == (True, 0)
+    result = build_snapshot(checkout, settings_of(table, license="CC0"))
+    assert (result.changed, result.undecodable) == (True, 0)
     assert {row["license"] for row in rows(checkout).values()} == {"CC0"}
 
 
 def test_what_failed_is_named_and_tried_again(host: Host, checkout: Project, table: Path) -> None:
     host.files["/3.jpg"] = b"<html>sign in</html>"
     missing = host.files.pop("/7.jpg")
-    result = ingest(checkout, settings_of(table))
-    assert (result["images"], result["undecodable"]) == (10, 2)
+    result = build_snapshot(checkout, settings_of(table))
+    assert (result.images, result.undecodable) == (10, 2)
     found = rows(checkout)
     assert "HTML" in found["3.jpg"]["error"]
     assert "404" in found["7.jpg"]["error"]
     assert (found["7.jpg"]["decodes"], found["7.jpg"]["bytes"]) == (False, 0)
     shards = digest_of_folder(checkout.raw)
     asked = host.asked.copy()
-    assert not ingest(checkout, settings_of(table))["changed"]
+    assert not build_snapshot(checkout, settings_of(table)).changed
     assert host.asked - asked == {"/3.jpg": 1, "/7.jpg": 1}
     assert digest_of_folder(checkout.raw) == shards
     host.files["/7.jpg"] = missing
-    assert ingest(checkout, settings_of(table))["undecodable"] == 1
+    assert build_snapshot(checkout, settings_of(table)).undecodable == 1
     assert rows(checkout)["7.jpg"]["error"] is None
 
 
 def test_another_checksum_fetches_an_image_again(
     host: Host, checkout: Project, table: Path
 ) -> None:
-    ingest(checkout, settings_of(table))
+    build_snapshot(checkout, settings_of(table))
     host.files["/2.jpg"] = photograph(77)
     digest = hashlib.sha256(photograph(77)).hexdigest()
     table.write_text(
@@ -101,7 +101,7 @@ def test_another_checksum_fetches_an_image_again(
         f"{host.address}/4.jpg,{'0' * 64}\n"
     )
     asked = host.asked.copy()
-    ingest(checkout, settings_of(table))
+    build_snapshot(checkout, settings_of(table))
     assert host.asked - asked == {"/2.jpg": 1, "/4.jpg": 1}
     found = rows(checkout)
     assert found["2.jpg"]["sha256"] == digest
@@ -112,42 +112,42 @@ def test_another_limit_of_pixels_judges_what_the_snapshot_holds(
     host: Host, checkout: Project, table: Path
 ) -> None:
     host.files["/4.jpg"] = photograph(4)[:-600]
-    ingest(checkout, settings_of(table))
+    build_snapshot(checkout, settings_of(table))
     before = digest_of_folder(checkout.raw)
     host.down = True
     small = settings_of(table, max_pixels=72 * 72 - 1)
-    assert ingest(checkout, small)["undecodable"] == 10
+    assert build_snapshot(checkout, small).undecodable == 10
     assert {row["error"].partition("max_pixels = ")[2] for row in rows(checkout).values()} == {
         str(72 * 72 - 1)
     }
-    assert not ingest(checkout, small)["changed"]
+    assert not build_snapshot(checkout, small).changed
     smaller = settings_of(table, max_pixels=72 * 72 - 2)
-    assert ingest(checkout, smaller)["changed"], "the manifest names the limit"
-    assert ingest(checkout, settings_of(table))["undecodable"] == 1
+    assert build_snapshot(checkout, smaller).changed, "the manifest names the limit"
+    assert build_snapshot(checkout, settings_of(table)).undecodable == 1
     assert digest_of_folder(checkout.raw) == before
 
 
 def test_what_an_older_ingest_did_not_measure_is_measured_without_fetching(
     host: Host, checkout: Project, table: Path
 ) -> None:
-    ingest(checkout, settings_of(table))
+    build_snapshot(checkout, settings_of(table))
     before = rows(checkout)
     path = checkout.raw / "manifest.parquet"
     pq.write_table(pq.read_table(path).drop_columns(["luma_spread"]), path)
     host.down = True
-    assert ingest(checkout, settings_of(table))["changed"]
+    assert build_snapshot(checkout, settings_of(table)).changed
     assert rows(checkout) == before
 
 
 def test_a_shard_that_was_damaged_is_named_where_its_images_are_needed(
     host: Host, checkout: Project, table: Path
 ) -> None:
-    ingest(checkout, settings_of(table))
+    build_snapshot(checkout, settings_of(table))
     damaged = checkout.raw / rows(checkout)["5.jpg"]["shard"]
     damaged.write_bytes(damaged.read_bytes().replace(photograph(5), photograph(5)[::-1]))
     before = digest_of_folder(checkout.raw)
     with pytest.raises(DataError, match=damaged.name) as caught:
-        ingest(checkout, settings_of(table, max_pixels=72 * 72 - 1))
+        build_snapshot(checkout, settings_of(table, max_pixels=72 * 72 - 1))
     assert "dvc checkout" in caught.value.mend
     assert digest_of_folder(checkout.raw) == before
 
@@ -164,7 +164,7 @@ def test_the_cache_holds_no_more_than_two_shards_need(
         return report
 
     monkeypatch.setattr(fetch, "download", spy)
-    ingest(checkout, settings_of(table))
+    build_snapshot(checkout, settings_of(table))
     assert held
     assert max(held) <= 8
 
@@ -186,7 +186,7 @@ class Bar:
         if self.seen == int(sys.argv[3]): os.kill(os.getpid(), signal.SIGKILL)
 
 settings = Settings.model_validate_json(sys.argv[2])
-module.ingest(Project(Path(sys.argv[1])), settings, Bar)
+module.build_snapshot(Project(Path(sys.argv[1])), settings, Bar)
 """
 
 
@@ -202,9 +202,9 @@ def test_a_killed_ingest_fetches_nothing_twice(
     environment = {**os.environ, "NO_PROXY": "*"}
     killed = subprocess.run(command, check=False, env=environment)
     assert killed.returncode == -signal.SIGKILL
-    assert ingest(checkout, settings_of(table))["images"] == 10
+    assert build_snapshot(checkout, settings_of(table)).images == 10
     assert max(host.asked.values()) == 1
     clean = Project(tmp_path / "clean")
     clean.root.mkdir()
-    ingest(clean, settings_of(table))
+    build_snapshot(clean, settings_of(table))
     assert digest_of_folder(checkout.raw) == digest_of_folder(clean.raw)

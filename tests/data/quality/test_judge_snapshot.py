@@ -7,9 +7,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from chromaflow.data.ingest.build import ingest
+from chromaflow.data.ingest.build import build_snapshot
 from chromaflow.data.quality import review, waivers
 from chromaflow.data.snapshot.manifest import KINDS
+from chromaflow.data.snapshot.validation import ExpectationResult, WaiverCounts
 from chromaflow.errors import DataError
 from chromaflow.project.files import digest_of_folder
 from chromaflow.project.paths import Project
@@ -43,10 +44,10 @@ def faulty() -> list[dict]:
 
 def test_each_fault_goes_to_quarantine_with_its_reasons(checkout: Project) -> None:
     write(checkout, faulty())
-    result = validate(checkout, Settings())
-    assert json.loads((checkout.validated / "validation.json").read_text()) == result
-    assert (result["rows"], result["accepted"], result["quarantined"]) == (50, 41, 9)
-    assert result["reasons"] == {
+    result = validate(checkout, Settings()).report
+    assert json.loads((checkout.validated / "validation.json").read_text()) == result.to_json()
+    assert (result.rows, result.accepted, result.quarantined) == (50, 41, 9)
+    assert result.reasons == {
         "decodes": 2,
         "min_side": 1,
         "max_aspect": 1,
@@ -77,15 +78,12 @@ def test_each_fault_goes_to_quarantine_with_its_reasons(checkout: Project) -> No
     assert found[f"{8:016x}"]["group"] == found[f"{58:016x}"]["group"]
     assert found[f"{8:016x}"]["split"] == found[f"{58:016x}"]["split"]
     splits = [entry["split"] for entry in found.values()]
-    assert result["splits"] == {name: splits.count(name) for name in result["splits"]}
-    expectations = {entry["name"]: entry for entry in result["expectations"]}
-    assert expectations["min_side"] == {
-        "name": "min_side",
-        "column": "shorter_side",
-        "success": False,
-        "unexpected": 1,
-    }
-    assert expectations["min_images"]["success"]
+    assert result.splits == {name: splits.count(name) for name in result.splits}
+    expectations = {entry.name: entry for entry in result.expectations}
+    assert expectations["min_side"] == ExpectationResult(
+        name="min_side", column="shorter_side", success=False, unexpected=1
+    )
+    assert expectations["min_images"].success
 
 
 def test_equal_inputs_give_equal_bytes_and_data_docs_open_from_disk(checkout: Project) -> None:
@@ -163,10 +161,10 @@ def test_manifests_that_cannot_be_read_are_named(checkout: Project) -> None:
 
 def test_the_sample_from_pixels_to_splits(checkout: Project) -> None:
     settings = Settings.model_validate({"split": {"salt": "sample-86"}})
-    ingest(checkout, settings)
-    result = validate(checkout, settings)
-    assert min(result["splits"].values()) > 0
-    assert result["splits"]["train"] >= 0.6 * result["accepted"]
+    build_snapshot(checkout, settings)
+    result = validate(checkout, settings).report
+    assert min(result.splits.values()) > 0
+    assert result.splits["train"] >= 0.6 * result.accepted
     photographs: dict[str, set] = {}
     for entry in rows_of(checkout.validated / "manifest.parquet").values():
         photographs.setdefault(entry["split"], set()).add(entry["url"].partition("#")[0])
@@ -197,8 +195,8 @@ def test_licenses_and_labels_are_asked_by_pattern(checkout: Project) -> None:
     odd = [row(50, license="all rights reserved", label="cat"), row(51, label="dog")]
     write(checkout, [*rows(30, label="cat"), *odd])
     quality = {"licenses": ["cc*"], "labels": ["Cat"]}
-    result = validate(checkout, Settings.model_validate({"quality": quality}))
-    assert result["reasons"] == {"license_allowed": 1, "label_known": 1}
+    result = validate(checkout, Settings.model_validate({"quality": quality})).report
+    assert result.reasons == {"license_allowed": 1, "label_known": 1}
     refused = rows_of(checkout.validated / "quarantine.parquet")
     assert refused[f"{50:016x}"]["reasons"] == [
         "license 'all rights reserved' is not in quality.licenses"
@@ -213,8 +211,8 @@ def test_duplicates_across_sources_leave_the_older_one(checkout: Project) -> Non
         checkout,
         [*rows(30), row(50, sha256=row(2)["sha256"], **other), row(51, phash=near, **other)],
     )
-    result = validate(checkout, Settings())
-    assert result["reasons"] == {"unique": 1}
+    result = validate(checkout, Settings()).report
+    assert result.reasons == {"unique": 1}
     found = rows_of(checkout.validated / "manifest.parquet")
     pair = [found[f"{index:016x}"] for index in (1, 51)]
     assert pair[0]["group"] == pair[1]["group"]
@@ -273,8 +271,8 @@ def test_a_released_image_trains_and_a_recalled_one_does_not(checkout: Project) 
     validate(checkout, Settings())
     image = f"{54:016x}"
     review.release(checkout, [image], "it is a grey cat in a colored room")
-    result = validate(checkout, Settings())
-    assert result["releases"] == {"held": 1, "void": 0}
+    result = validate(checkout, Settings()).report
+    assert result.waivers == WaiverCounts(held=1, void=0)
     assert image in rows_of(checkout.validated / "manifest.parquet")
     waivers.remove(checkout, [image])
     validate(checkout, Settings())
@@ -288,7 +286,7 @@ def test_a_release_holds_for_its_bytes_and_its_rules_only(checkout: Project) -> 
     review.release(checkout, [image], "a test", ["min_chroma"])
     changed = row(54, mean_chroma=2.0, chroma_spread=0.5, sha256="ab" * 32)
     write(checkout, [entry for entry in faulty() if entry["id"] != image] + [changed])
-    assert validate(checkout, Settings())["releases"] == {"held": 0, "void": 1}
+    assert validate(checkout, Settings()).report.waivers == WaiverCounts(held=0, void=1)
     assert image in rows_of(checkout.validated / "quarantine.parquet")
     write(checkout, [*faulty()[:-6], row(54, mean_chroma=2.0, chroma_spread=0.5, width=60)])
     validate(checkout, Settings())
@@ -300,8 +298,8 @@ def test_historic_photographs_and_what_is_near_them_never_train(checkout: Projec
     same = row(51, sha256=old["sha256"], shard="a/000000.tar")
     near = row(52, phash=old["phash"], shard="a/000000.tar")
     write(checkout, [*rows(30), old, same, near])
-    result = validate(checkout, Settings())
-    assert (result["historic"], result["reasons"]) == (1, {"unique": 1, "near_historic": 1})
+    result = validate(checkout, Settings()).report
+    assert (result.historic, result.reasons) == (1, {"unique": 1, "near_historic": 1})
     assert list(rows_of(checkout.validated / "historic.parquet")) == [old["id"]]
 
 
@@ -309,10 +307,10 @@ def test_exact_counts_leave_the_rest_unused(checkout: Project) -> None:
     labels = [row(index, label="ab"[index % 2]) for index in range(1, 61)]
     write(checkout, labels)
     split = {"train": 30, "validation": 6, "test": 10}
-    result = validate(checkout, Settings.model_validate({"split": split}))
-    assert result["splits"] == split
-    assert result["unused"] == 14
-    assert result["labels"]["a"] == {"train": 15, "validation": 3, "test": 5}
+    result = validate(checkout, Settings.model_validate({"split": split})).report
+    assert result.splits == split
+    assert result.unused == 14
+    assert result.labels["a"] == {"train": 15, "validation": 3, "test": 5}
 
 
 def test_a_leak_between_splits_stops(checkout: Project, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from chromaflow.data.ingest.build import ingest
+from chromaflow.data.ingest.build import build_snapshot
 from chromaflow.data.snapshot.manifest import HISTORIC
 from chromaflow.project.paths import Project
 from chromaflow.settings import Settings, sources
@@ -37,9 +37,9 @@ def test_the_example_of_a_source(
     settings = Settings.model_validate({"download": {"reserve": "1B"}})
     source = made["GallerySource"](address=host.address)
     settings = settings.model_copy(update={"source": source})
-    result = ingest(checkout, settings)
-    assert (result["images"], result["undecodable"]) == (24, 0)
-    assert not ingest(checkout, settings)["changed"]
+    result = build_snapshot(checkout, settings)
+    assert (result.images, result.undecodable) == (24, 0)
+    assert not build_snapshot(checkout, settings).changed
 
 
 def test_every_name_is_a_module_that_offers_a_source() -> None:

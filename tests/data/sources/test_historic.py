@@ -3,7 +3,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from chromaflow.data.ingest.build import ingest
+from chromaflow.data.ingest.build import build_snapshot
 from chromaflow.errors import DataError
 from chromaflow.project.paths import Project
 from chromaflow.settings import Settings
@@ -27,9 +27,9 @@ def settings_of(root: Path, historic: str = "", **source: object) -> Settings:
 def test_historic_photographs_stand_beside_in_shards_of_their_own(
     checkout: Project, photographs: Path
 ) -> None:
-    plain = ingest(checkout, settings_of(photographs))
-    result = ingest(checkout, settings_of(photographs, str(photographs / "grey"), images=3))
-    assert (plain["images"], result["images"], result["source"]) == (5, 8, "folder")
+    plain = build_snapshot(checkout, settings_of(photographs))
+    result = build_snapshot(checkout, settings_of(photographs, str(photographs / "grey"), images=3))
+    assert (plain.images, result.images, result.source) == (5, 8, "folder")
     rows = pq.read_table(checkout.raw / "manifest.parquet").to_pylist()
     assert sum(row["source"] == "folder" for row in rows) == 3
     for row in rows:
@@ -37,14 +37,14 @@ def test_historic_photographs_stand_beside_in_shards_of_their_own(
         assert row["split_hint"] == ("historic" if historic else None)
         assert row["shard"].startswith("historic/" if historic else "folder/")
         assert row["url"].startswith("historic:" if historic else "folder:")
-    assert not ingest(checkout, settings_of(photographs, str(photographs / "grey"), images=3))[
-        "changed"
-    ]
-    assert ingest(checkout, settings_of(photographs))["removed"] == 5
+    assert not build_snapshot(
+        checkout, settings_of(photographs, str(photographs / "grey"), images=3)
+    ).changed
+    assert build_snapshot(checkout, settings_of(photographs)).removed == 5
     assert not (checkout.raw / "historic").exists()
 
 
 def test_a_folder_that_cannot_be_used_is_named(checkout: Project, photographs: Path) -> None:
     with pytest.raises(DataError, match=r"source\.historic = nowhere does not exist") as caught:
-        ingest(checkout, settings_of(photographs, "nowhere"))
+        build_snapshot(checkout, settings_of(photographs, "nowhere"))
     assert "source.historic=PATH" in caught.value.mend

@@ -1,6 +1,6 @@
 import pytest
 
-from chromaflow.data.ingest.build import ingest
+from chromaflow.data.ingest.build import build_snapshot
 from chromaflow.data.sources.base import Source, UnreadableError, open_source
 from chromaflow.errors import DataError, ServerError
 from chromaflow.project.paths import Project
@@ -76,11 +76,11 @@ def test_categories_by_name_over_as_many_groups_as_they_need(checkout: Project, 
 
 def test_an_ingest_reads_only_what_is_missing(checkout: Project, host: Host) -> None:
     hub(host, REPOSITORY, files())
-    ingest(checkout, settings_of(host, images=12))
+    build_snapshot(checkout, settings_of(host, images=12))
     before = host.sent
-    assert not ingest(checkout, settings_of(host, images=12))["changed"]
+    assert not build_snapshot(checkout, settings_of(host, images=12)).changed
     index = host.sent - before
-    assert ingest(checkout, settings_of(host, images=20))["added"] == 8
+    assert build_snapshot(checkout, settings_of(host, images=20)).added == 8
     # The test's files are smaller than a block, so that a block is a whole file.
     assert host.sent - before - index > index
     assert not (checkout.state / "downloads").exists()
@@ -127,10 +127,10 @@ def test_a_hub_that_stops_answering_ends_the_ingest_and_it_goes_on(
             host.down = self.seen >= 18
 
     with pytest.raises(ServerError, match="the hub") as caught:
-        ingest(checkout, settings_of(host), Bar)
+        build_snapshot(checkout, settings_of(host), Bar)
     assert "goes on" in caught.value.mend
     host.down = False
-    assert ingest(checkout, settings_of(host))["images"] == 60
+    assert build_snapshot(checkout, settings_of(host)).images == 60
 
 
 @pytest.mark.parametrize(

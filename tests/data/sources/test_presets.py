@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from chromaflow import settings
-from chromaflow.data.ingest.build import ingest
+from chromaflow.data.ingest.build import build_snapshot
 from chromaflow.data.sources import wordnet
 from chromaflow.project.paths import Project
 from chromaflow.project.splits import SPLITS
@@ -108,19 +108,19 @@ def test_a_preset_comes_out_as_it_asks(
     host.gated.add("imagenet-1k")
     host.welcome.add("Bearer hf_test")
     values = scaled(name, host)
-    result = ingest(checkout, values)
-    assert (result["undecodable"], result["skipped"]) == (0, 0)
+    result = build_snapshot(checkout, values)
+    assert (result.undecodable, result.skipped) == (0, 0)
     if name != "imagenet-architecture":
-        assert result["images"] == (values.source.images or result["images"])
+        assert result.images == (values.source.images or result.images)
     asked = host.asked.copy()
-    assert not ingest(checkout, values)["changed"]
+    assert not build_snapshot(checkout, values).changed
     assert not [path for path in host.asked - asked if path.endswith(".jpg")]
-    report = validate(checkout, values)
+    report = validate(checkout, values).report
     for part in SPLITS:
         wanted = getattr(values.split, part)
         if isinstance(wanted, int) and wanted:
-            assert report["splits"][part] == wanted
-    assert report["accepted"] + report["quarantined"] + report["unused"] == result["images"]
+            assert report.splits[part] == wanted
+    assert report.accepted + report.quarantined + report.unused == result.images
     rows = pq.read_table(checkout.raw / "manifest.parquet").to_pylist()
     assert all(row["license"] for row in rows)
     if name == "imagenet-architecture":
@@ -176,12 +176,12 @@ def test_archives_on_disk_give_the_same_photographs(
     source = {key.partition(".")[2]: str(path) for key, path in given.items()} | {"address": ""}
     values = values.model_copy(update={"source": values.source.model_copy(update=source)})
     before = host.asked.copy()
-    result = ingest(checkout, values)
-    assert (result["undecodable"], result["images"]) == (
+    result = build_snapshot(checkout, values)
+    assert (result.undecodable, result.images) == (
         0,
-        values.source.images or result["images"],
+        values.source.images or result.images,
     )
     fetched = host.asked - before
     # Of Unsplash only the table can be on disk.
-    assert len(fetched) == (result["images"] if values.source.name == "unsplash" else 0)
-    assert validate(checkout, values)["splits"]["train"] == values.split.train
+    assert len(fetched) == (result.images if values.source.name == "unsplash" else 0)
+    assert validate(checkout, values).report.splits["train"] == values.split.train

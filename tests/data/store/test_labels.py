@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from chromaflow.data.store import chunks
 from chromaflow.data.store.mirror import Mirror
 from chromaflow.data.store.read import LabShards, read_labels, read_split
-from chromaflow.data.store.write import preprocess
+from chromaflow.data.store.write import write_store
 from chromaflow.errors import DataError
 from chromaflow.project.files import digest_of_folder
 
@@ -45,7 +45,7 @@ def told(project, split):
 
 def test_each_image_has_its_own_label(accept, labeled, small):
     project = accept(labeled)
-    preprocess(project, small)
+    write_store(project, small)
     rows = [row for rows in labeled.values() for row in rows]
     known = {row.label for row in rows if row.split == "train" and row.label}
     assert len(known) == 3
@@ -62,7 +62,7 @@ def test_each_image_has_its_own_label(accept, labeled, small):
 
 def test_images_without_labels(accept, snapshot, small):
     project = accept(snapshot)
-    preprocess(project, small)
+    write_store(project, small)
     labels = read_labels(project.lab / "train")
     assert labels.names == []
     assert labels.numbers.tolist() == [-1] * 15
@@ -70,22 +70,22 @@ def test_images_without_labels(accept, snapshot, small):
 
 def test_again_gives_the_same_bytes(accept, labeled, small):
     project = accept(labeled)
-    preprocess(project, small)
+    write_store(project, small)
     before = digest_of_folder(project.lab)
-    assert preprocess(project, small)["decoded"] == 0
+    assert write_store(project, small).decoded == 0
     assert digest_of_folder(project.lab) == before
     (project.lab / "train" / "labels.json").write_text("[]")
-    assert preprocess(project, small)["decoded"] == 0
+    assert write_store(project, small).decoded == 0
     assert digest_of_folder(project.lab) == before
 
 
 def test_another_label_makes_no_photograph_anew(accept, labeled, small):
     project = accept(labeled)
-    preprocess(project, small)
+    write_store(project, small)
     before = {p: p.read_bytes() for p in project.lab.rglob("*") if p.is_file()}
     shard, rows = next(iter(labeled.items()))
     accept({**labeled, shard: [rows[0]._replace(label="forest"), *rows[1:]]})
-    assert preprocess(project, small)["decoded"] == 0
+    assert write_store(project, small).decoded == 0
     after = {p: p.read_bytes() for p in project.lab.rglob("*") if p.is_file()}
     assert before.keys() == after.keys()
     changed = {path.name for path in before if before[path] != after[path]}
@@ -96,10 +96,10 @@ def test_another_label_makes_no_photograph_anew(accept, labeled, small):
 def test_more_images_keep_the_labels_of_the_others(accept, labeled, small):
     few = dict(list(labeled.items())[:2])
     project = accept(few)
-    preprocess(project, small)
+    write_store(project, small)
     first = told(project, "train")
     accept(labeled)
-    assert preprocess(project, small)["decoded"] == 7
+    assert write_store(project, small).decoded == 7
     assert first.items() <= told(project, "train").items()
 
 

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import tarfile
 from contextlib import contextmanager
+from dataclasses import asdict
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from chromaflow import settings as settings_file
 from chromaflow.data.store import statistics, write
 from chromaflow.data.store.decode import photograph_to_lab
 from chromaflow.data.store.read import LabShards, read_split
-from chromaflow.data.store.write import preprocess
+from chromaflow.data.store.write import write_store
 from chromaflow.errors import DataError, ServerError
 from chromaflow.project.files import digest_of_folder
 from chromaflow.settings import Settings
@@ -35,7 +36,7 @@ def some(snapshot, shards):
 
 def test_every_photograph_is_stored_once_in_its_split(accept, snapshot, small):
     project = accept(snapshot)
-    preprocess(project, small)
+    write_store(project, small)
     accepted = [row for rows in snapshot.values() for row in rows]
     for split, stored in read_everything(project).items():
         expected = {row.id: row.data for row in accepted if row.split == split}
@@ -47,7 +48,7 @@ def test_every_photograph_is_stored_once_in_its_split(accept, snapshot, small):
 
 def test_order_is_raw_shard_then_id(accept, snapshot, small):
     project = accept(snapshot)
-    preprocess(project, small)
+    write_store(project, small)
     expected = [
         identifier
         for shard in sorted(snapshot)
@@ -58,11 +59,12 @@ def test_order_is_raw_shard_then_id(accept, snapshot, small):
 
 def test_statistics_are_those_of_the_pixels(accept, snapshot, small):
     project = accept(snapshot)
-    summary = preprocess(project, small)
-    assert summary.pop("decoded") == 21
-    assert summary == json.loads((project.lab / "statistics.json").read_text())
-    assert summary["images"] == {"train": 15, "validation": 3, "test": 3}
-    assert summary["size"] == 48
+    summary = write_store(project, small)
+    assert summary.decoded == 21
+    written = json.loads((project.lab / "statistics.json").read_text())
+    assert written | {"decoded": 21} == asdict(summary)
+    assert summary.images == {"train": 15, "validation": 3, "test": 3}
+    assert summary.size == 48
     pixels = np.concatenate([lab.reshape(-1, 3) for _, lab in read_split(project.lab / "train")])
     histogram = np.load(project.lab / "ab_histogram.npy", allow_pickle=False)
     expected = np.zeros((256, 256), np.int64)
@@ -70,15 +72,15 @@ def test_statistics_are_those_of_the_pixels(accept, snapshot, small):
     assert histogram.dtype == np.int64
     assert np.array_equal(histogram, expected)
     ab = pixels[:, 1:].astype(np.float64) - 128
-    assert summary["pixels"] == len(pixels)
-    assert summary["mean_ab"] == pytest.approx(ab.mean(axis=0).tolist(), abs=1e-5)
-    assert summary["mean_chroma"] == pytest.approx(np.hypot(*ab.T).mean(), abs=1e-5)
+    assert summary.pixels == len(pixels)
+    assert summary.mean_ab == pytest.approx(ab.mean(axis=0).tolist(), abs=1e-5)
+    assert summary.mean_chroma == pytest.approx(np.hypot(*ab.T).mean(), abs=1e-5)
 
 
 def test_mean_color_agrees_with_scikit_image(accept, snapshot):
     project = accept(snapshot)
     settings = Settings.model_validate({"preprocess": {"size": 90}})
-    summary = preprocess(project, settings)
+    summary = write_store(project, settings)
     colors = []
     for path in sorted((project.raw / "sample").iterdir()):
         with tarfile.open(path) as archive:
@@ -87,12 +89,12 @@ def test_mean_color_agrees_with_scikit_image(accept, snapshot):
                     file = archive.extractfile(f"{row.id}.jpg")
                     colors.append(color.rgb2lab(np.asarray(Image.open(file)))[..., 1:])
     expected = np.mean(colors, axis=(0, 1, 2))
-    assert summary["mean_ab"] == pytest.approx(expected.tolist(), abs=0.05)
+    assert summary.mean_ab == pytest.approx(expected.tolist(), abs=0.05)
 
 
 def test_small_chunks_hold_the_same_images(accept, snapshot, small):
     project = accept(snapshot)
-    preprocess(project, small)
+    write_store(project, small)
     index = json.loads((project.lab / "train" / "index.json").read_text())
     assert len(index["chunks"]) > len(snapshot)
     assert all(chunk["chunk_bytes"] <= 24 * 1024 for chunk in index["chunks"])
@@ -100,7 +102,7 @@ def test_small_chunks_hold_the_same_images(accept, snapshot, small):
     large = small.model_copy(
         update={"preprocess": Settings().preprocess.model_copy(update={"size": 48})}
     )
-    preprocess(project, large)
+    write_store(project, large)
     assert len(list((project.lab / "train").glob("*.bin"))) == len(snapshot)
     for split, images in read_everything(project).items():
         for (one, lab), (other, same) in zip(few[split], images, strict=True):
@@ -110,7 +112,7 @@ def test_small_chunks_hold_the_same_images(accept, snapshot, small):
 
 def test_nothing_tells_when_or_where(accept, snapshot, small):
     project = accept(snapshot)
-    preprocess(project, small)
+    write_store(project, small)
     index = json.loads((project.lab / "train" / "index.json").read_text())
     assert sorted(index) == ["chunks", "config"]
     assert index["config"]["data_format"] == ["str", "numpy"]
@@ -125,17 +127,17 @@ def test_many_pixels_are_looked_up_and_give_the_same_bytes(
     accept, snapshot, small, tmp_path, monkeypatch
 ):
     project = accept(snapshot)
-    preprocess(project, small)
+    write_store(project, small)
     expected = digest_of_folder(project.lab)
     project.lab.rename(tmp_path / "other")
     monkeypatch.setattr(write, "_WORTH_A_TABLE", 0)
-    preprocess(project, small)
+    write_store(project, small)
     assert digest_of_folder(project.lab) == expected
 
 
 def test_what_is_kept_is_not_counted_again(accept, snapshot, small, monkeypatch):
     project = accept(some(snapshot, 2))
-    preprocess(project, small)
+    write_store(project, small)
     accept(snapshot)
     counted, real = [], statistics.ColorCount.add
 
@@ -144,7 +146,7 @@ def test_what_is_kept_is_not_counted_again(accept, snapshot, small, monkeypatch)
         real(self, lab)
 
     monkeypatch.setattr(statistics.ColorCount, "add", add)
-    preprocess(project, small)
+    write_store(project, small)
     assert len(counted) == 7
 
 
@@ -154,21 +156,21 @@ def test_a_group_without_its_colors_or_its_list_is_made_anew(
     kind, content, accept, snapshot, small
 ):
     project = accept(snapshot)
-    preprocess(project, small)
+    write_store(project, small)
     expected = digest_of_folder(project.lab)
     victim = sorted((project.lab / "validation").glob(kind))[0]
     victim.unlink()
     if content is not None:
         victim.write_bytes(content)
-    assert preprocess(project, small)["decoded"] == 1
+    assert write_store(project, small).decoded == 1
     assert digest_of_folder(project.lab) == expected
 
 
 def test_again_decodes_nothing_and_changes_nothing(accept, snapshot, small):
     project = accept(snapshot)
-    assert preprocess(project, small)["decoded"] == 21
+    assert write_store(project, small).decoded == 21
     before, files = digest_of_folder(project.lab), chunk_files(project)
-    assert preprocess(project, small)["decoded"] == 0
+    assert write_store(project, small).decoded == 0
     assert digest_of_folder(project.lab) == before
     assert chunk_files(project) == files
 
@@ -182,13 +184,13 @@ def test_what_stood_there_does_not_show(change, accept, snapshot, small, tmp_pat
         shard, rows = next(iter(first.items()))
         first = {**first, shard: [rows[0]._replace(split="test"), *rows[1:]]}
     project = accept(last)
-    preprocess(project, small)
+    write_store(project, small)
     fresh = digest_of_folder(project.lab)
     project.lab.rename(tmp_path / "fresh")
 
     accept(first)
     before = Settings.model_validate({"preprocess": {"size": 32}}) if change == "size" else small
-    preprocess(project, before)
+    write_store(project, before)
     kept = chunk_files(project)
     if change == "damage":
         victim = sorted((project.lab / "train").glob("*.bin"))[1]
@@ -199,7 +201,7 @@ def test_what_stood_there_does_not_show(change, accept, snapshot, small, tmp_pat
         (project.lab / "train" / ".partial" / "chunk-0-0.bin").write_bytes(b"half")
         (project.lab / "notes.txt").write_text("mine")
     accept(last)
-    decoded = preprocess(project, small)["decoded"]
+    decoded = write_store(project, small).decoded
     assert digest_of_folder(project.lab) == fresh
     assert decoded == {"add": 7, "remove": 0, "move": 13, "size": 21, "litter": 7}.get(
         change, decoded
@@ -211,12 +213,12 @@ def test_what_stood_there_does_not_show(change, accept, snapshot, small, tmp_pat
 def test_one_at_a_time(accept, snapshot, small):
     project = accept(snapshot)
     with project.alone("preprocess"), pytest.raises(ServerError, match="another preprocess"):
-        preprocess(project, small)
+        write_store(project, small)
 
 
 def test_a_killed_run_goes_on_and_leaves_no_trace(accept, snapshot, small, tmp_path):
     project = accept(snapshot)
-    preprocess(project, small)
+    write_store(project, small)
     expected = digest_of_folder(project.lab)
     project.lab.rename(tmp_path / "whole")
     settings_file.save(project, small)
@@ -225,7 +227,7 @@ def test_a_killed_run_goes_on_and_leaves_no_trace(accept, snapshot, small, tmp_p
         "from pathlib import Path\n"
         "from chromaflow import settings\n"
         "from chromaflow.project.paths import Project\n"
-        "from chromaflow.data.store.write import preprocess\n"
+        "from chromaflow.data.store.write import write_store\n"
         "real = Path.replace\n"
         "def replace(temporary, path):\n"
         "    if path.parent.name == 'train' and list(path.parent.glob('*.bin')):\n"
@@ -233,20 +235,20 @@ def test_a_killed_run_goes_on_and_leaves_no_trace(accept, snapshot, small, tmp_p
         "    return real(temporary, path)\n"
         "Path.replace = replace\n"
         "project = Project(Path(sys.argv[1]))\n"
-        "preprocess(project, settings.load(project))\n"
+        "write_store(project, settings.load(project))\n"
     )
     # The second chunk to train on is written and not yet named.
     arguments = [sys.executable, "-c", program, str(project.root)]
     assert subprocess.run(arguments, check=False).returncode == -signal.SIGKILL
     assert any(path.name.endswith(".partial") for path in (project.lab / "train").iterdir())
-    summary = preprocess(project, small)
-    assert 0 < summary["decoded"] < 21
+    summary = write_store(project, small)
+    assert 0 < summary.decoded < 21
     assert digest_of_folder(project.lab) == expected
 
 
 def test_an_interrupt_leaves_what_stood_readable(accept, snapshot, small):
     project = accept(some(snapshot, 2))
-    preprocess(project, small)
+    write_store(project, small)
     before = read_everything(project)
     accept(snapshot)
 
@@ -258,7 +260,7 @@ def test_an_interrupt_leaves_what_stood_readable(accept, snapshot, small):
         yield advance
 
     with pytest.raises(KeyboardInterrupt):
-        preprocess(project, small, progress)
+        write_store(project, small, progress)
     after = read_everything(project)
     assert [name for name, _ in after["train"]] == [name for name, _ in before["train"]]
     assert not list(project.lab.rglob("*.partial"))
@@ -266,7 +268,7 @@ def test_an_interrupt_leaves_what_stood_readable(accept, snapshot, small):
 
 def test_hard_links_of_a_cache_are_never_written_to(accept, snapshot, small, tmp_path):
     project = accept(some(snapshot, 2))
-    preprocess(project, small)
+    write_store(project, small)
     cache = tmp_path / "cache"
     cache.mkdir()
     for number, path in enumerate(p for p in project.lab.rglob("*") if p.is_file()):
@@ -274,7 +276,7 @@ def test_hard_links_of_a_cache_are_never_written_to(accept, snapshot, small, tmp
         path.chmod(0o444)
     expected = digest_of_folder(cache)
     accept(snapshot)
-    preprocess(project, Settings.model_validate({"preprocess": {"size": 32}}))
+    write_store(project, Settings.model_validate({"preprocess": {"size": 32}}))
     assert digest_of_folder(cache) == expected
 
 
@@ -283,25 +285,25 @@ def test_an_id_may_be_the_name_of_a_file(accept, snapshot, small, monkeypatch):
     project = accept({shard: [rows[0]._replace(id="params")]})
     (project.root / "params").write_text("not to be stored")
     monkeypatch.chdir(project.root)
-    preprocess(project, small)
+    write_store(project, small)
     assert [name for name, _ in read_split(project.lab / "train")] == ["params"]
 
 
 def test_a_split_may_be_empty_but_not_train(accept, snapshot, small):
     shard, rows = next(iter(snapshot.items()))
     project = accept({shard: [row._replace(split="train") for row in rows]})
-    assert preprocess(project, small)["images"] == {"train": 7, "validation": 0, "test": 0}
+    assert write_store(project, small).images == {"train": 7, "validation": 0, "test": 0}
     with pytest.raises(DataError, match="validation is empty"):
         read_split(project.lab / "validation")
     accept({shard: [row._replace(split="test") for row in rows]})
     with pytest.raises(DataError, match="no photograph to train on"):
-        preprocess(project, small)
+        write_store(project, small)
     assert len(list(read_split(project.lab / "train"))) == 7
 
 
 def test_progress_counts_what_is_decoded(accept, snapshot, small):
     project = accept(some(snapshot, 2))
-    preprocess(project, small)
+    write_store(project, small)
     accept(snapshot)
     calls = []
 
@@ -310,13 +312,13 @@ def test_progress_counts_what_is_decoded(accept, snapshot, small):
         calls.append((description, total))
         yield calls.append
 
-    preprocess(project, small, progress)
+    write_store(project, small, progress)
     assert calls == [("Preprocessing", 7), 1, 5, 1]
 
 
 def test_random_access_reads_what_was_written(accept, snapshot, small):
     project = accept(snapshot)
-    preprocess(project, small)
+    write_store(project, small)
     shards = LabShards(project.lab / "train")
     ids = [identifier for identifier, _ in read_split(project.lab / "train")]
     assert [shards[position]["id"] for position in (14, 0, 7)] == [ids[14], ids[0], ids[7]]

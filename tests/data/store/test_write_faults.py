@@ -6,7 +6,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from chromaflow.data.store.write import preprocess
+from chromaflow.data.store.write import write_store
 from chromaflow.errors import DataError, SettingsError, UserError
 from chromaflow.project.files import digest_of_folder
 from chromaflow.settings import Settings
@@ -14,7 +14,7 @@ from chromaflow.settings import Settings
 
 def fails(project, settings, error, *patterns):
     with pytest.raises(error) as caught:
-        preprocess(project, settings)
+        write_store(project, settings)
     for pattern in patterns:
         assert pattern in str(caught.value)
 
@@ -124,7 +124,7 @@ def test_chunks_beyond_32_bits(project):
 
 def test_full_disk(accept, snapshot, small, tmp_path, monkeypatch):
     project = accept(snapshot)
-    preprocess(project, small)
+    write_store(project, small)
     expected = digest_of_folder(project.lab)
     project.lab.rename(tmp_path / "whole")
     real, left = os.fsync, [5]
@@ -139,7 +139,7 @@ def test_full_disk(accept, snapshot, small, tmp_path, monkeypatch):
         patched.setattr(os, "fsync", fsync)
         fails(project, small, UserError, "disk is full", "chromaflow preprocess")
     assert not list(project.lab.rglob("*.partial"))
-    assert 0 < preprocess(project, small)["decoded"] < 21
+    assert 0 < write_store(project, small).decoded < 21
     assert digest_of_folder(project.lab) == expected
 
 

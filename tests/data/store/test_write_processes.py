@@ -11,7 +11,7 @@ import pytest
 
 from chromaflow import settings as settings_file
 from chromaflow.data.store import convert, write
-from chromaflow.data.store.write import preprocess
+from chromaflow.data.store.write import write_store
 from chromaflow.errors import DataError, UserError
 from chromaflow.project.files import digest_of_folder
 from chromaflow.settings import Settings
@@ -29,13 +29,13 @@ def test_any_number_of_processes_gives_the_same_bytes(
     table, accept, snapshot, small, tmp_path, monkeypatch
 ):
     project = accept(snapshot)
-    summary = preprocess(project, small)
+    summary = write_store(project, small)
     expected = digest_of_folder(project.lab)
     project.lab.rename(tmp_path / "other")
     monkeypatch.setattr(write, "_WORTH_A_TABLE", table)
     started, real = [], convert.convert
     monkeypatch.setattr(write, "convert", lambda *given: started.append(given[2]) or real(*given))
-    assert preprocess(project, over(3, small, monkeypatch)) == summary
+    assert write_store(project, over(3, small, monkeypatch)) == summary
     assert started == [3]
     assert digest_of_folder(project.lab) == expected
 
@@ -43,7 +43,7 @@ def test_any_number_of_processes_gives_the_same_bytes(
 def test_few_photographs_start_no_process(accept, snapshot, small, monkeypatch):
     monkeypatch.setattr(convert, "_over_processes", None)
     settings = small.model_copy(update={"runtime": Settings().runtime})
-    assert preprocess(accept(snapshot), settings)["decoded"] == 21
+    assert write_store(accept(snapshot), settings).decoded == 21
 
 
 def test_processes_tell_what_is_wrong(accept, snapshot, small, monkeypatch):
@@ -51,14 +51,14 @@ def test_processes_tell_what_is_wrong(accept, snapshot, small, monkeypatch):
     victim = project.raw / "sample" / "000001.tar"
     victim.unlink()
     with pytest.raises(DataError, match=r"000001\.tar is missing"):
-        preprocess(project, over(2, small, monkeypatch))
+        write_store(project, over(2, small, monkeypatch))
     accept(snapshot)
-    assert preprocess(project, small)["images"]["train"] == 15
+    assert write_store(project, small).images["train"] == 15
 
 
 def test_a_process_that_was_killed_is_told(accept, snapshot, small, monkeypatch, tmp_path):
     project = accept(snapshot)
-    preprocess(project, small)
+    write_store(project, small)
     expected = digest_of_folder(project.lab)
     project.lab.rename(tmp_path / "other")
 
@@ -68,8 +68,8 @@ def test_a_process_that_was_killed_is_told(accept, snapshot, small, monkeypatch,
         return contextlib.nullcontext(lambda _: progress())
 
     with pytest.raises(UserError, match=r"runtime\.processes"):
-        preprocess(project, over(2, small, monkeypatch), progress)
-    preprocess(project, small)
+        write_store(project, over(2, small, monkeypatch), progress)
+    write_store(project, small)
     assert digest_of_folder(project.lab) == expected
 
 
@@ -82,7 +82,7 @@ from chromaflow.store import write
 if __name__ == "__main__":
     write._WORTH_A_PROCESS = 1
     project = Project(Path(sys.argv[1]))
-    write.preprocess(project, settings.load(project))
+    write.write_store(project, settings.load(project))
 """
 
 
@@ -91,7 +91,7 @@ def test_killed_at_random_moments_it_goes_on(
     processes, accept, snapshot, small, tmp_path, monkeypatch
 ):
     project = accept(snapshot)
-    preprocess(project, small)
+    write_store(project, small)
     expected = digest_of_folder(project.lab)
     project.lab.rename(tmp_path / "whole")
     settings_file.save(project, over(processes, small, monkeypatch))
@@ -111,7 +111,7 @@ def test_killed_at_random_moments_it_goes_on(
         # Its processes end by themselves.
         while alive_in(run.pid):
             time.sleep(0.01)
-    preprocess(project, small)
+    write_store(project, small)
     assert digest_of_folder(project.lab) == expected
 
 

@@ -16,7 +16,7 @@ import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -39,6 +39,31 @@ from chromaflow.settings.sources import SOURCES
 
 Progress = Callable[[str, int | None], AbstractContextManager[Callable[[int], None]]]
 Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class SnapshotCounts:
+    """What an ingest made of the snapshot.
+
+    Args:
+        changed: Whether the manifest or a shard is new.
+        source: Name of the source.
+        images: How many images the snapshot holds.
+        added: Of these, how many the last one did not hold. One whose bytes changed is not new.
+        removed: Images of the last snapshot that left the source.
+        undecodable: Images that cannot be read.
+        skipped: Files of the source that are no images.
+        shards: How many raw shards there are.
+    """
+
+    changed: bool
+    source: str
+    images: int
+    added: int
+    removed: int
+    undecodable: int
+    skipped: int
+    shards: int
 
 
 def _shards(table: pa.Table) -> list[str]:
@@ -257,7 +282,7 @@ def _collect(
 
 def _renew(
     project: Project, settings: Settings, sources: dict[str, Source], progress: Progress
-) -> dict[str, Any]:
+) -> SnapshotCounts:
     old = read_manifest(project.raw_manifest)
     staging = _open_staging(project, settings)
     tables = []
@@ -267,16 +292,16 @@ def _renew(
     table = pa.concat_tables(tables).sort_by("id")
     changed = _commit(project, staging, old, table)
     _sweep(project, table)
-    return {
-        "changed": changed,
-        "source": settings.source.name,
-        "images": len(table),
-        "added": _count_others(table["id"], old["id"]),
-        "removed": _count_others(old["id"], table["id"]),
-        "undecodable": pc.sum(pc.invert(table["decodes"])).as_py() or 0,
-        "skipped": sum(source.skipped for source in sources.values()),
-        "shards": len(_shards(table)),
-    }
+    return SnapshotCounts(
+        changed=changed,
+        source=settings.source.name,
+        images=len(table),
+        added=_count_others(table["id"], old["id"]),
+        removed=_count_others(old["id"], table["id"]),
+        undecodable=pc.sum(pc.invert(table["decodes"])).as_py() or 0,
+        skipped=sum(source.skipped for source in sources.values()),
+        shards=len(_shards(table)),
+    )
 
 
 def _count_others(ids: pa.ChunkedArray, known: pa.ChunkedArray) -> int:
@@ -284,9 +309,9 @@ def _count_others(ids: pa.ChunkedArray, known: pa.ChunkedArray) -> int:
     return int(pc.sum(pc.invert(pc.is_in(ids, known.combine_chunks()))).as_py() or 0)
 
 
-def ingest(
+def build_snapshot(
     project: Project, settings: Settings, progress: Progress = console.progress
-) -> dict[str, Any]:
+) -> SnapshotCounts:
     """Bring `data/raw` up to date with the source that the settings name.
 
     Images that the snapshot holds stay in their shards, new ones make new shards, images that left
@@ -301,10 +326,6 @@ def ingest(
         project: The checkout.
         settings: `source` is used.
         progress: Shows how far the reading is.
-
-    Returns:
-        `changed`, `source`, `images`, `added`, `removed`, `undecodable`, `skipped` (files that are
-        no images), `shards`. An image whose bytes changed is neither added nor removed.
 
     Raises:
         DataError: The source cannot be used, or the disk is full.

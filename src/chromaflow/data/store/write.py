@@ -22,9 +22,10 @@ import pyarrow.compute as pc
 from chromaflow import console
 from chromaflow.data.snapshot.manifest import read_validated
 from chromaflow.data.snapshot.shards import stays_in_snapshot
-from chromaflow.data.store import chunks, decode, statistics
+from chromaflow.data.store import chunks, decode
 from chromaflow.data.store.convert import ConversionOptions, Group, Photograph, ShardJob, convert
 from chromaflow.data.store.read import INDEX, LABELS
+from chromaflow.data.store.statistics import describe
 from chromaflow.errors import DataError, SettingsError, UserError
 from chromaflow.project import files
 from chromaflow.project.paths import Project
@@ -63,9 +64,30 @@ class _Group:
     table: Any
 
 
-def preprocess(
+@dataclass(frozen=True)
+class StoreSummary:
+    """What is in `data/lab`.
+
+    Args:
+        images: How many each split holds.
+        size: Shorter side of each, pixels.
+        pixels: How many the training split holds.
+        mean_ab: Mean a and b of these, CIE Lab units.
+        mean_chroma: Mean distance of these from grey, CIE Lab units.
+        decoded: How many photographs were decoded now; the others were there already.
+    """
+
+    images: dict[str, int]
+    size: int
+    pixels: int
+    mean_ab: list[float]
+    mean_chroma: float
+    decoded: int
+
+
+def write_store(
     project: Project, settings: Settings, progress: Progress = console.progress
-) -> dict[str, Any]:
+) -> StoreSummary:
     """Write the Lab shards of the accepted photographs, one folder a split.
 
     Only the photographs of new raw shards are decoded; the chunks of the others are kept. The
@@ -77,11 +99,6 @@ def preprocess(
             `data/lab` is written.
         settings: Its `preprocess`, `source.max_pixels` and `runtime.processes` count.
         progress: Shows how many photographs are decoded.
-
-    Returns:
-        What stands in `data/lab/statistics.json`: `images` by split, `size`, and of the training
-        split `pixels`, `mean_ab` and `mean_chroma`; besides, `decoded`: how many photographs
-        were decoded now.
 
     Raises:
         DataError: The manifest, a raw shard or a photograph is missing, or not what the manifest
@@ -147,7 +164,7 @@ def _group(split: str, shard: str, table: Any, settings: Settings) -> _Group:
 
 def _write(
     project: Project, settings: Settings, groups: list[_Group], progress: Progress
-) -> dict[str, Any]:
+) -> StoreSummary:
     stored = {
         (group.split, group.name): chunks.find(
             project.lab / group.split, group.name, len(group.table)
@@ -172,9 +189,9 @@ def _write(
     for split, found in index.items():
         chunks.write_index(project.lab / split, found, settings.preprocess.shard_size)
     _write_labels(project.lab, groups)
-    summary = _summarize(project, settings, index, groups)
+    statistics = _write_statistics(project, settings, index, groups)
     _remove_others(project.lab, index, groups)
-    return summary | {"decoded": decoded}
+    return StoreSummary(**statistics, decoded=decoded)
 
 
 def _options(settings: Settings, photographs: int, shards: int) -> tuple[ConversionOptions, int]:
@@ -222,7 +239,7 @@ def _processors() -> int:
     return os.cpu_count() or 1
 
 
-def _summarize(
+def _write_statistics(
     project: Project, settings: Settings, index: _Index, groups: Iterable[_Group]
 ) -> dict[str, Any]:
     histogram = np.zeros((256, 256), np.int64)
@@ -232,15 +249,15 @@ def _summarize(
     content = io.BytesIO()
     np.save(content, histogram, allow_pickle=False)
     files.write_bytes(project.lab / HISTOGRAM, content.getvalue())
-    summary = {
+    found = {
         "images": {
             split: sum(chunk["chunk_size"] for chunk in found) for split, found in index.items()
         },
         "size": settings.preprocess.size,
-        **statistics.describe(histogram),
+        **describe(histogram),
     }
-    files.write_json(project.lab / STATISTICS, summary)
-    return summary
+    files.write_json(project.lab / STATISTICS, found)
+    return found
 
 
 def _write_labels(folder: Path, groups: Sequence[_Group]) -> None:
