@@ -2,6 +2,7 @@
 
 import base64
 import json
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ def _read(path: Path) -> dict[str, Any]:
     return value
 
 
-def validation(project: Project) -> None:
+def _validation(project: Project, _result: Mapping[str, Any]) -> None:
     """Counts of the validation: splits, what else is kept, what is in quarantine by reason."""
     report = ValidationReport.read(project.validation_report)
     rows = [{"what": f"split {name}", "images": count} for name, count in report.splits.items()]
@@ -34,7 +35,7 @@ def validation(project: Project) -> None:
     create_table_artifact(rows, key="validation", description=description)
 
 
-def evaluation(project: Project) -> None:
+def _evaluation(project: Project, _result: Mapping[str, Any]) -> None:
     """The metric table beside the baselines, and the first held-out picture."""
     metrics = _read(project.evaluation / "metrics.json")
     systems = [name for name, value in metrics.items() if isinstance(value, dict)]
@@ -53,6 +54,14 @@ def evaluation(project: Project) -> None:
         )
 
 
-def decision(result: dict[str, Any]) -> None:
+def _decision(_project: Project, result: Mapping[str, Any]) -> None:
     """Whether the champion changed, and why."""
     create_markdown_artifact(f"**{result['reason']}**", key="promotion")
+
+
+OF_STEPS: Mapping[str, Callable[[Project, Mapping[str, Any]], None]] = {
+    "validate": _validation,
+    "evaluate": _evaluation,
+    "promote": _decision,
+}
+"""What shows a step's outcome: of the checkout and what the step printed with `--json`."""

@@ -3,7 +3,7 @@
 import argparse
 import sys
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from prefect import Task, flow, get_run_logger, task
 from prefect.client.schemas.objects import State, TaskRun
@@ -16,11 +16,12 @@ from chromaflow.errors import TEMPORARY_FAILURE, run_told
 from chromaflow.project import dvc
 from chromaflow.project.paths import Project
 from chromaflow.services.prefect import wait_for_server
+from chromaflow.steps.table import STEPS, Step
 from flows import artifacts
 from flows.processes import StepFailedError, run, run_command, run_stage
 
-Result = TypeVar("Result")
-STAGES = ("validate", "preprocess", "train", "evaluate")
+# A training resumes from its checkpoint when the flow runs again; the page can be written anew.
+_NOT_RETRIED = ("train", "report")
 
 
 def tell(line: str) -> None:
@@ -45,73 +46,30 @@ def settle(
 
 
 @task
-def ingest(project: Project) -> dict[str, Any]:
-    """Make the raw snapshot and record it in data.dvc."""
-    return run_command(project, "ingest")
+def find_stale(project: Project) -> list[str]:
+    """Ask DVC once which stages it would run: those that changed, and those that depend on them."""
+    return dvc.with_dependents(project, dvc.stale(project))
 
 
-@task
-def find_stale(project: Project) -> set[str]:
-    """Ask DVC once which stages it would run; a stage that changed makes all after it stale.
+def _make_task(step: Step) -> Task[[Project], None]:
+    """A task that runs a step as a process of its own and shows in Prefect what came out."""
 
-    The description hangs on the validation alone, and nothing hangs on the description.
-    """
-    changes = dvc.stale(project)
-    first = next((index for index, name in enumerate(STAGES) if name in changes), len(STAGES))
-    described = {"describe"} if first == 0 or "describe" in changes else set()
-    return set(STAGES[first:]) | described
+    def work(project: Project) -> None:
+        result: dict[str, Any] = {}
+        if step.stage:
+            run_stage(project, step.name)
+        elif step.name == "report":
+            # Its tables are for whoever watches the terminal.
+            run(project, step.name, [sys.executable, "-m", "chromaflow", step.name])
+        else:
+            result = run_command(project, step.name)
+        if step.name in artifacts.OF_STEPS:
+            artifacts.OF_STEPS[step.name](project, result)
 
-
-@task
-def validate(project: Project) -> None:
-    """Judge the manifest; split; put what fails into quarantine."""
-    run_stage(project, "validate")
-    artifacts.validation(project)
-
-
-@task
-def describe(project: Project) -> None:
-    """Write the data card and the metadata of the snapshot."""
-    run_stage(project, "describe")
+    return task(name=step.name, description=step.help)(work)
 
 
-@task
-def preprocess(project: Project) -> None:
-    """Turn photographs into Lab shards."""
-    run_stage(project, "preprocess")
-
-
-@task
-def train(project: Project) -> None:
-    """Train, or go on from the last checkpoint."""
-    run_stage(project, "train")
-
-
-@task
-def evaluate(project: Project) -> None:
-    """Judge the candidate by the held-out photographs."""
-    run_stage(project, "evaluate")
-    artifacts.evaluation(project)
-
-
-@task
-def register(project: Project) -> dict[str, Any]:
-    """Give the candidate a version in the registry."""
-    return run_command(project, "register")
-
-
-@task
-def promote(project: Project) -> dict[str, Any]:
-    """Make the candidate the champion, if it is better."""
-    decision = run_command(project, "promote")
-    artifacts.decision(decision)
-    return decision
-
-
-@task
-def report(project: Project) -> None:
-    """Write the page that shows it all, and print its tables."""
-    run(project, "report", [sys.executable, "-m", "chromaflow", "report"])
+TASKS = {step.name: _make_task(step) for step in STEPS}
 
 
 def _may_pass(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:
@@ -141,25 +99,24 @@ def retrain(preset: str = "", recipe: str = "", overrides: tuple[str, ...] = ())
 
 
 def _run_steps(project: Project, values: settings.Settings) -> None:
-    def retried(step: Task[[Project], Result]) -> Task[[Project], Result]:
-        return step.with_options(
-            retries=values.flow.retries,
+    def run_task(step: Step) -> None:
+        retries = 0 if step.name in _NOT_RETRIED else values.flow.retries
+        TASKS[step.name].with_options(
+            retries=retries,
             retry_delay_seconds=exponential_backoff(values.flow.retry_delay),
             retry_condition_fn=_may_pass,
-        )
+        )(project)
 
-    retried(ingest)(project)
+    ingest, *others = STEPS
+    run_task(ingest)
     stale = find_stale(project)
-    data_steps = (retried(validate), retried(describe), retried(preprocess))
-    for step in (*data_steps, train, retried(evaluate)):
+    for step in others:
         if step.name in stale:
-            tell(f"{step.name}: {step.description}")
-            step(project)
-    if not stale & set(STAGES):
-        tell("Nothing changed since the last training: nothing to train.")
-    retried(register)(project)
-    retried(promote)(project)
-    report(project)
+            tell(f"{step.name}: {step.help}")
+        if step.name in stale or not step.stage:
+            run_task(step)
+        elif step.name == "train":
+            tell("Nothing changed since the last training: nothing to train.")
 
 
 def main() -> None:

@@ -55,7 +55,7 @@ def judged(project: Project, metric: Metric) -> tuple[Project, Settings]:
 
 
 def test_a_new_metric_is_measured_shown_and_decides(
-    judged: tuple[Project, Settings], metric: Metric, capsys: pytest.CaptureFixture[str]
+    judged: tuple[Project, Settings], metric: Metric
 ) -> None:
     project, settings = judged
     result = evaluate(project, settings)
@@ -63,17 +63,16 @@ def test_a_new_metric_is_measured_shown_and_decides(
         rows = list(csv.DictReader(file))
     for system in ("model", *BASELINES):
         own = [float(row[metric.name]) for row in rows if row["system"] == system]
-        assert len(own) == result["images"] == 8
-        assert result[system][metric.name] == pytest.approx(np.mean(own), abs=1e-4)
-    assert metric.name in result["truth"] or metric.direction != "none"
+        assert len(own) == result.images == 8
+        assert result.means[system][metric.name] == pytest.approx(np.mean(own), abs=1e-4)
+    assert metric.name in result.means["truth"] or metric.direction != "none"
 
     register(project, settings)
     decision = promote(project, settings)
     assert decision.metric == metric.name
     assert f" {metric.unit} (above zero in " in decision.reason
 
-    run_page.summarize(project, settings)
-    assert metric.label in capsys.readouterr().out
+    assert metric.label in run_page.summarize(project, settings)
     page = run_page.write_report(project, settings).read_text()
     assert f"{metric.meaning} Higher is better." in page
     assert re.search(rf'<th scope="row">{metric.label}<br><span class="soft">decides</span>', page)
@@ -84,13 +83,13 @@ def test_a_new_metric_is_a_column_of_the_comparison(
 ) -> None:
     result = evaluate(*judged)
     costs = Costs(parameters=1, gigaflops=1.0, milliseconds=1.0, megabytes=1.0)
-    measured = {name: result[name] for name in SYSTEMS}
+    measured = {name: result.means[name] for name in SYSTEMS}
     heading, *body = table([Row("one", 10, 80, 1.0, measured, costs, "", "", "")])
     column = heading.index(metric.label)
     assert {line[0]: line[column] for line in body} == {
-        "one": f"{result['model'][metric.name]:.{metric.decimals}f}",
+        "one": f"{result.means['model'][metric.name]:.{metric.decimals}f}",
         **{
-            baseline.label: f"{result[name][metric.name]:.{metric.decimals}f}"
+            baseline.label: f"{result.means[name][metric.name]:.{metric.decimals}f}"
             for name, baseline in BASELINES.items()
         },
         "truth": "",

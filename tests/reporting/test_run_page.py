@@ -165,13 +165,12 @@ def test_shards_of_another_snapshot_than_the_recorded_one_are_told(
 
 
 def test_the_terminal_keeps_to_the_data_of_the_version_too(
-    project: Project, settings: Settings, judged: str, capsys: pytest.CaptureFixture[str]
+    project: Project, settings: Settings, judged: str
 ) -> None:
     register(project, settings)
     now = write_data(project, number=7)
     shutil.rmtree(project.lab)
-    run_page.summarize(project, settings)
-    out = capsys.readouterr().out
+    out = run_page.summarize(project, settings)
     assert "9 images accepted (2 test, 5 train, 2 validation)" in out
     assert f"Today's data/raw differs: MD5 in data.dvc {now.raw_md5}." in out
     assert "Today this checkout has no data/lab." in out
@@ -296,10 +295,9 @@ def test_without_an_evaluation_there_is_no_page(
 
 
 def test_the_summary_names_numbers_decision_and_page(
-    project: Project, settings: Settings, judged: str, capsys: pytest.CaptureFixture[str]
+    project: Project, settings: Settings, judged: str
 ) -> None:
-    run_page.summarize(project, settings)
-    out = capsys.readouterr().out
+    out = run_page.summarize(project, settings)
     assert "AuC, rebalanced" in out
     assert "9 images accepted" in out
     assert str(project.page) in out.replace("\n", "")

@@ -53,7 +53,7 @@ def test_reports_are_complete_and_the_same_again(project, split):
         "pictures/02-coffee.png",
         "pictures/03-rocket_1.png",
     }
-    assert json.loads(first["metrics.json"]) == result
+    assert json.loads(first["metrics.json"]) == result.to_json()
     (project.evaluation / "stale.txt").write_text("of an older evaluation")
     evaluate(project, SETTINGS)
     assert contents(project.evaluation) == first
@@ -62,8 +62,8 @@ def test_reports_are_complete_and_the_same_again(project, split):
 
 def test_metrics_agree_with_the_table(project, split):
     result = evaluate(project, SETTINGS)
-    assert result["images"] == len(split)
-    assert result["digest"] == model_digest(project.candidate)
+    assert result.images == len(split)
+    assert result.digest == model_digest(project.candidate)
     with (project.evaluation / "per_image.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 3 * len(split)
@@ -71,11 +71,11 @@ def test_metrics_agree_with_the_table(project, split):
         own = [row for row in rows if row["system"] == system]
         assert [row["id"] for row in own] == list(split)
         weights = np.array([float(row["weight"]) for row in own])
-        for metric, value in result[system].items():
+        for metric, value in result.means[system].items():
             assert round(value, 4) == value
             if metric == "colorfulness_difference":
-                truth = result["truth"]["colorfulness"]
-                expected = abs(result[system]["colorfulness"] - truth)
+                truth = result.means["truth"]["colorfulness"]
+                expected = abs(result.means[system]["colorfulness"] - truth)
             else:
                 column = np.array([float(row[metric]) for row in own])
                 weighted = metric == "auc_rebalanced"
@@ -85,10 +85,10 @@ def test_metrics_agree_with_the_table(project, split):
 
 def test_baselines_are_what_they_say(project, split):
     result = evaluate(project, SETTINGS)
-    assert result["grey"]["colorfulness"] == pytest.approx(0, abs=0.5)
-    assert result["grey"]["colorfulness_difference"] > 5
-    assert result["mean_color"]["colorfulness"] > result["grey"]["colorfulness"]
-    assert result["grey"]["saturation_difference"] > 0.9
+    assert result.means["grey"]["colorfulness"] == pytest.approx(0, abs=0.5)
+    assert result.means["grey"]["colorfulness_difference"] > 5
+    assert result.means["mean_color"]["colorfulness"] > result.means["grey"]["colorfulness"]
+    assert result.means["grey"]["saturation_difference"] > 0.9
 
 
 def test_pictures_show_grey_predicted_and_true(project, split):

@@ -19,6 +19,7 @@ from chromaflow.cli.options import (
 )
 from chromaflow.errors import run_told
 from chromaflow.project.paths import Project
+from chromaflow.steps.table import STEPS, Step
 
 app = typer.Typer(
     name="chromaflow",
@@ -28,7 +29,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-STEPS = "Steps, in their order"
+STEP_PANEL = "Steps, in their order"
 MAIN = "Main"
 TRIALS = "Trials of recipes"
 SERVICES = "Servers and state"
@@ -37,125 +38,32 @@ SERVICES = "Servers and state"
 app.add_typer(quarantine.group, rich_help_panel=MAIN)
 
 
-@app.command(rich_help_panel=STEPS)
-def ingest(preset: PresetOption = "", set_: SetOption = None, json: JsonOption = False) -> None:
-    """Make the raw snapshot data/raw from the source and record it in data.dvc."""
-    project, values = load(preset, set_)
-    from chromaflow.steps.ingest import ingest as step
-
-    result = step(project, values)
+def _run(step: Step, preset: str, recipe: str, set_: list[str] | None, json: bool) -> None:
+    project, values = load(preset, set_, recipe)
+    result = step.run(project, values)
     print_result(result.to_json(), json, result.summary())
 
 
-@app.command(rich_help_panel=STEPS)
-def validate(preset: PresetOption = "", set_: SetOption = None, json: JsonOption = False) -> None:
-    """Judge the manifest with Great Expectations; write splits and quarantine."""
-    project, values = load(preset, set_)
-    from chromaflow.steps.validate import validate as step
+def _add(step: Step) -> None:
+    """Make a command of a step."""
 
-    result = step(project, values)
-    print_result(result.to_json(), json, result.summary())
+    def plain(preset: PresetOption = "", set_: SetOption = None, json: JsonOption = False) -> None:
+        _run(step, preset, "", set_, json)
 
+    def with_recipe(
+        preset: PresetOption = "",
+        recipe: RecipeOption = "",
+        set_: SetOption = None,
+        json: JsonOption = False,
+    ) -> None:
+        _run(step, preset, recipe, set_, json)
 
-@app.command(rich_help_panel=STEPS)
-def describe(preset: PresetOption = "", set_: SetOption = None, json: JsonOption = False) -> None:
-    """Write the data card and the metadata of the accepted snapshot; tell a lineage server."""
-    project, values = load(preset, set_)
-    from chromaflow.steps.describe import describe as step
-
-    result = step(project, values)
-    print_result(result.to_json(), json, result.summary())
+    command = with_recipe if step.recipe else plain
+    app.command(step.name, help=step.help, rich_help_panel=STEP_PANEL)(command)
 
 
-@app.command(rich_help_panel=STEPS)
-def preprocess(preset: PresetOption = "", set_: SetOption = None, json: JsonOption = False) -> None:
-    """Turn the accepted photographs into shards of 8-bit Lab."""
-    project, values = load(preset, set_)
-    from chromaflow.steps.preprocess import preprocess as step
-
-    result = step(project, values)
-    print_result(result.to_json(), json, result.summary())
-
-
-@app.command(rich_help_panel=STEPS)
-def train(
-    preset: PresetOption = "",
-    recipe: RecipeOption = "",
-    set_: SetOption = None,
-    json: JsonOption = False,
-) -> None:
-    """Train the network on the Lab shards; goes on from the last checkpoint after a kill."""
-    project, values = load(preset, set_, recipe)
-    from chromaflow.tracking.tracked_training import train_tracked as step
-
-    result = step(project, values)
-    print_result(result, json, f"models/candidate: {result['digest']}, {result['steps']} steps")
-
-
-@app.command(rich_help_panel=STEPS)
-def evaluate(
-    preset: PresetOption = "",
-    recipe: RecipeOption = "",
-    set_: SetOption = None,
-    json: JsonOption = False,
-) -> None:
-    """Measure the candidate on the held-out split, beside grey and mean color."""
-    project, values = load(preset, set_, recipe)
-    from chromaflow.steps.evaluate import evaluate as step
-
-    result = step(project, values)
-    print_result(
-        result, json, f"reports/evaluation/metrics.json: {result['images']} held-out images"
-    )
-
-
-@app.command(rich_help_panel=STEPS)
-def register(
-    preset: PresetOption = "",
-    recipe: RecipeOption = "",
-    set_: SetOption = None,
-    json: JsonOption = False,
-) -> None:
-    """Give the candidate a version in the registry; the same weights are never two versions."""
-    project, values = load(preset, set_, recipe)
-    from chromaflow.steps.register import register as step
-
-    result = step(project, values)
-    state = "registered" if result.created else "is registered already"
-    print_result(result.to_json(), json, f"{result.model} version {result.version} {state}")
-
-
-@app.command(rich_help_panel=STEPS)
-def promote(
-    preset: PresetOption = "",
-    recipe: RecipeOption = "",
-    set_: SetOption = None,
-    json: JsonOption = False,
-) -> None:
-    """Make the candidate the champion if the held-out images say so; tell why or why not."""
-    project, values = load(preset, set_, recipe)
-    from chromaflow.steps.promote import promote as step
-
-    result = step(project, values)
-    print_result(result.to_json(), json, result.reason)
-
-
-@app.command(rich_help_panel=STEPS)
-def report(
-    preset: PresetOption = "",
-    recipe: RecipeOption = "",
-    set_: SetOption = None,
-    json: JsonOption = False,
-) -> None:
-    """Write reports/index.html and print its tables."""
-    project, values = load(preset, set_, recipe)
-    from chromaflow.reporting.run_page import summarize, write_report
-
-    page = write_report(project, values)
-    if json:
-        print(json_module.dumps({"page": str(page)}))
-    else:
-        summarize(project, values)
+for step in STEPS:
+    _add(step)
 
 
 @app.command(rich_help_panel=MAIN)

@@ -59,6 +59,10 @@ class PromoteResult:
         own = {name: value for name, value in vars(self).items() if name != "entry"}
         return {**self.entry, **own}
 
+    def summary(self) -> str:
+        """The decision in a sentence."""
+        return self.reason
+
 
 def promote_candidate(registry: Registry, candidate: Version) -> PromoteResult:
     """Make a candidate the champion if the held-out images say that it is better.

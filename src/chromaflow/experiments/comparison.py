@@ -52,7 +52,7 @@ class Row:
     steps: int
     crops: int
     seconds: float
-    measured: dict[str, dict[str, float]]
+    measured: Mapping[str, Mapping[str, float]]
     costs: Costs
     digest: str
     version: str
@@ -136,7 +136,7 @@ def run_recipe(project: Project, settings: Settings, recipe: str, budget: float)
         steps=summary["steps"],
         crops=summary["crops"],
         seconds=seconds,
-        measured={name: judged[name] for name in SYSTEMS},
+        measured={name: dict(judged.means[name]) for name in SYSTEMS},
         costs=measure_costs(place.candidate, values.training.threads),
         digest=summary["digest"],
         version=f"{registered.model}/{registered.version}",

@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from markupsafe import Markup
@@ -25,7 +25,7 @@ def table(rows: Sequence[Row]) -> list[list[str]]:
     """The comparison as text: a heading, a row a recipe, the best first, and the baselines."""
     heading = ["System", *(metric.label for metric in METRICS.values()), *_COSTS]
 
-    def numbers(found: dict[str, float]) -> list[str]:
+    def numbers(found: Mapping[str, float]) -> list[str]:
         return [
             f"{found[name]:.{metric.decimals}f}" if name in found else ""
             for name, metric in METRICS.items()

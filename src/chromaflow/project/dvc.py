@@ -6,8 +6,8 @@ import operator
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Collection, Mapping
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import yaml
@@ -128,22 +128,51 @@ def _md5s(stage: Mapping[str, Any], kind: str) -> dict[str, str]:
     return {entry["path"]: str(entry["md5"]) for entry in stage.get(kind, [])}
 
 
+def _read_stages(project: Project) -> dict[str, Any]:
+    """The stages of `dvc.yaml` by name, in its order; none where it cannot be read."""
+    try:
+        text = (project.root / "dvc.yaml").read_text(encoding="utf-8")
+        return dict(yaml.safe_load(text)["stages"])
+    except (OSError, yaml.YAMLError, KeyError, TypeError, ValueError):
+        return {}
+
+
+def _outputs(stage: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """What a stage writes: path to DVC's options."""
+    entries = [entry for kind in ("outs", "metrics", "plots") for entry in stage.get(kind, [])]
+    return {
+        path: options
+        for entry in entries
+        for path, options in (entry if isinstance(entry, Mapping) else {entry: {}}).items()
+    }
+
+
+def with_dependents(project: Project, names: Collection[str]) -> list[str]:
+    """Some stages of `dvc.yaml`, and those that read what these write, in its order."""
+    stages, found, count = _read_stages(project), set(names), -1
+    while len(found) > count:
+        count = len(found)
+        written = [path for name in found for path in _outputs(stages.get(name, {}))]
+        found |= {name for name, stage in stages.items() if _reads(stage, written)}
+    return [name for name in stages if name in found]
+
+
+def _reads(stage: Mapping[str, Any], written: Collection[str]) -> bool:
+    return any(_overlap(PurePosixPath(d), PurePosixPath(w)) for d in stage["deps"] for w in written)
+
+
+def _overlap(first: PurePosixPath, second: PurePosixPath) -> bool:
+    return first.is_relative_to(second) or second.is_relative_to(first)
+
+
 def kept_in_git(project: Project) -> set[str]:
     """The paths that stages write and git keeps: `cache: false` in `dvc.yaml`."""
     try:
-        text = (project.root / "dvc.yaml").read_text(encoding="utf-8")
-        stages = yaml.safe_load(text)["stages"].values()
-        kinds = [(stage, kind) for stage in stages for kind in ("outs", "metrics", "plots")]
-        entries = [entry for stage, kind in kinds for entry in stage.get(kind, [])]
-    except (OSError, yaml.YAMLError, KeyError, TypeError, AttributeError):
+        outputs = [_outputs(stage) for stage in _read_stages(project).values()]
+        written = {path: options for found in outputs for path, options in found.items()}
+        return {path for path, options in written.items() if options.get("cache") is False}
+    except (TypeError, AttributeError):
         return set()
-    return {
-        path
-        for entry in entries
-        if isinstance(entry, Mapping)
-        for path, options in entry.items()
-        if isinstance(options, Mapping) and options.get("cache") is False
-    }
 
 
 def awaits(project: Project, output: str, content: Path) -> bool:

@@ -70,8 +70,8 @@ def write_report(project: Project, settings: Settings) -> Path:
     return project.page
 
 
-def summarize(project: Project, settings: Settings) -> None:
-    """Print the metrics, the counts and the decision on standard output.
+def summarize(project: Project, settings: Settings) -> str:
+    """The metrics, the counts and the decision as text, for the terminal where there is one.
 
     Raises:
         ModelError: There is no candidate, or no evaluation of it.
@@ -91,15 +91,15 @@ def summarize(project: Project, settings: Settings) -> None:
             for s in SYSTEMS
         ]
         table.add_row(row.metric.label, *cells)
-    out.print(table)
+    with out.capture() as drawn:
+        out.print(table)
     lines = (
         _counts(about.facts.counts),
         *about.differences,
         _decision(found),
         f"The page: {project.page}",
     )
-    for line in lines:
-        out.print(line, markup=False, soft_wrap=True)
+    return drawn.get() + "\n".join(lines)
 
 
 def _link(text: str) -> Any:

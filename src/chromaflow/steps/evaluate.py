@@ -1,5 +1,7 @@
 """The step `chromaflow evaluate`: the candidate on the held-out images, beside the baselines."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from chromaflow import console
@@ -15,7 +17,31 @@ from chromaflow.project.paths import Project
 from chromaflow.settings import Settings
 
 
-def _summary(system: Measurements, truth: Measurements) -> dict[str, float]:
+@dataclass(frozen=True)
+class EvaluateResult:
+    """What `metrics.json` holds.
+
+    Args:
+        digest: Of the model folder.
+        images: Held-out images.
+        means: For `model` and each baseline the mean of every metric of the catalog, rounded to 4
+            decimals; for `truth` those of the metrics that have no better and no worse.
+    """
+
+    digest: str
+    images: int
+    means: Mapping[str, Mapping[str, float]]
+
+    def to_json(self) -> dict[str, Any]:
+        """The content of `metrics.json`."""
+        return {"digest": self.digest, "images": self.images, **self.means}
+
+    def summary(self) -> str:
+        """Where the metrics are, and over how many images."""
+        return f"reports/evaluation/metrics.json: {self.images} held-out images"
+
+
+def _means(system: Measurements, truth: Measurements) -> dict[str, float]:
     def value(metric: Metric) -> float:
         if name := metric.difference_of:
             return abs(system.mean(name) - truth.mean(name))
@@ -26,7 +52,7 @@ def _summary(system: Measurements, truth: Measurements) -> dict[str, float]:
 
 def evaluate(
     project: Project, settings: Settings, progress: Progress = console.progress
-) -> dict[str, Any]:
+) -> EvaluateResult:
     """Measure `models/candidate` on the test split, and write `reports/evaluation` whole.
 
     The baselines stand beside it; PSNR rewards both of them. Where it computes, see
@@ -37,11 +63,6 @@ def evaluate(
         settings: Its settings.
         progress: How to show progress.
 
-    Returns:
-        What `metrics.json` holds: `digest` of the model, `images`, and for `model` and each
-        baseline every metric of the catalog, rounded to 4 decimals; for `truth` those without a
-        better and a worse.
-
     Raises:
         DataError: The test split or the statistics are missing, or the split is empty.
         ModelError: There is no candidate, or it cannot be used.
@@ -51,15 +72,17 @@ def evaluate(
     with model_to_measure(project.candidate, settings.training) as model:
         measured = measure_model(model, test, evaluation, baselines=baselines, progress=progress)
         truth = measured.pop("truth")
-        result: dict[str, Any] = {
-            "digest": model_digest(project.candidate),
-            "images": len(truth.ids),
-            "truth": {metric: round(truth.mean(metric), 4) for metric in truth.values},
-            **{name: _summary(system, truth) for name, system in measured.items()},
-        }
+        result = EvaluateResult(
+            digest=model_digest(project.candidate),
+            images=len(truth.ids),
+            means={
+                "truth": {metric: round(truth.mean(metric), 4) for metric in truth.values},
+                **{name: _means(system, truth) for name, system in measured.items()},
+            },
+        )
         shown = choose(truth.ids, evaluation.pictures)
         with files.atomic_folder(project.evaluation) as folder:
-            files.write_json(folder / "metrics.json", result)
+            files.write_json(folder / "metrics.json", result.to_json())
             write_table(folder / "per_image.csv", measured)
             write_pictures(model, test, shown, evaluation.size, folder / "pictures")
     return result

@@ -32,6 +32,11 @@ class RegisterResult:
         """What `--json` prints."""
         return asdict(self)
 
+    def summary(self) -> str:
+        """The version, and whether it is new."""
+        state = "registered" if self.created else "is registered already"
+        return f"{self.model} version {self.version} {state}"
+
 
 def register(project: Project, settings: Settings) -> RegisterResult:
     """Give the candidate a version in the registry; the same weights are never two versions.
