@@ -29,7 +29,7 @@ def fails_with(error: BaseException) -> Callable[[], None]:
         (KeyboardInterrupt(), 130, "interrupted; the same command goes on"),
     ],
 )
-def test_what_a_user_can_mend_is_told_without_a_traceback(
+def test_what_a_user_can_fix_is_told_without_a_traceback(
     error: BaseException, code: int, told: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as ended:

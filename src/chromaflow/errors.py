@@ -1,4 +1,4 @@
-"""The errors that a user can mend: each names what is wrong and what mends it."""
+"""The errors that a user can fix: each names what is wrong and what fixes it."""
 
 import errno
 import sys
@@ -15,15 +15,15 @@ class UserError(Exception):
 
     Args:
         problem: What is wrong, naming the file, the setting or the server.
-        mend: The next command or change that mends it; empty where the problem says it all.
+        remedy: The next command or change that fixes it; empty where the problem says it all.
     """
 
     exit_code = 2
 
-    def __init__(self, problem: str, mend: str = "") -> None:
+    def __init__(self, problem: str, remedy: str = "") -> None:
         self.problem = problem
-        self.mend = mend
-        super().__init__(f"{problem}\n  → {mend}" if mend else problem)
+        self.remedy = remedy
+        super().__init__(f"{problem}\n  → {remedy}" if remedy else problem)
 
 
 class SettingsError(UserError):
@@ -61,7 +61,7 @@ class ChromaflowWarning(UserWarning):
 
 
 def run_told(function: Callable[[], None]) -> None:
-    """Run a program; what its user can mend is told in a sentence, never as a traceback.
+    """Run a program; what its user can fix is told in a sentence, never as a traceback.
 
     Args:
         function: The program. It ends the process where it raises `UserError`, an error of the disk

@@ -81,7 +81,7 @@ def test_version():
 @pytest.mark.parametrize(
     ("raised", "code", "message"),
     [
-        (UserError("params.yaml is broken.", "mend it"), 2, "mend it"),
+        (UserError("params.yaml is broken.", "fix it"), 2, "fix it"),
         (
             OSError(28, "No space left on device", "data/raw"),
             2,

@@ -62,4 +62,4 @@ def test_what_is_not_the_table_is_refused(tmp_path: Path, text: str | bytes | No
         path.write_bytes(text.encode() if isinstance(text, str) else text)
     with pytest.raises(ModelError, match=r"per_image\.csv is not the table") as raised:
         read_table(path)
-    assert raised.value.mend == "dvc repro evaluate"
+    assert raised.value.remedy == "dvc repro evaluate"

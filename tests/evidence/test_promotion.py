@@ -242,7 +242,7 @@ def test_other_images_than_the_champions_are_told(
     champion_scores(0.0, ids=tuple("abcdefgh"))
     with pytest.raises(ModelError, match="same images") as raised:
         promote(project, settings)
-    assert "evaluate" in raised.value.mend
+    assert "evaluate" in raised.value.remedy
 
 
 def test_a_missing_or_broken_table_is_told(

@@ -31,7 +31,7 @@ def test_a_folder_of_that_name_is_no_package(folder: Path) -> None:
 def test_a_missing_package_is_named_with_what_installs_it(folder: Path) -> None:
     with pytest.raises(UserError, match="mlflow is not installed") as caught:
         require_package("mlflow")
-    assert "chromaflow[tracking]" in caught.value.mend
+    assert "chromaflow[tracking]" in caught.value.remedy
 
 
 def test_a_package_is_found_beside_a_folder_of_its_name() -> None:

@@ -69,7 +69,7 @@ def test_taken_port_is_named_and_nothing_starts(
     assert f"port {port}" in caught.value.problem
     assert "servers.mlflow_port" in caught.value.problem
     assert f"process {os.getpid()} (" in caught.value.problem
-    assert f"servers.mlflow_port={port + 1}" in caught.value.mend
+    assert f"servers.mlflow_port={port + 1}" in caught.value.remedy
     assert not list(folder.glob("*.json"))
 
 
@@ -93,7 +93,7 @@ def test_death_at_start_shows_the_log(folder: Path, make_server: Callable[..., S
         launch.start_all([make_server("dies")], folder, SECONDS)
     assert "ended while it started" in caught.value.problem
     assert "another century" in caught.value.problem
-    assert str(folder / "mlflow.log") in caught.value.mend
+    assert str(folder / "mlflow.log") in caught.value.remedy
     assert not list(folder.glob("*.json"))
 
 

@@ -123,7 +123,7 @@ def test_missing_package(
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
     with pytest.raises(UserError, match="mlflow is not installed") as caught:
         servers.up(project, values)
-    assert "chromaflow[tracking]" in caught.value.mend
+    assert "chromaflow[tracking]" in caught.value.remedy
     with pytest.raises(UserError, match="prefect is not installed"):
         prefect_env.environment_with_server(project, values)
 

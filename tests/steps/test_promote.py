@@ -28,7 +28,7 @@ def test_the_registered_candidate_becomes_champion(
 def test_no_candidate_names_what_makes_one(project: Project, settings: Settings) -> None:
     with pytest.raises(ModelError, match="holds no trained model") as raised:
         promote(project, settings)
-    assert raised.value.mend == "chromaflow retrain"
+    assert raised.value.remedy == "chromaflow retrain"
 
 
 def test_an_unregistered_candidate_is_told(
@@ -36,7 +36,7 @@ def test_an_unregistered_candidate_is_told(
 ) -> None:
     with pytest.raises(ModelError, match="has no version of chromaflow") as raised:
         promote(project, settings)
-    assert raised.value.mend == "chromaflow register"
+    assert raised.value.remedy == "chromaflow register"
 
 
 def _promote(project: Project, settings: Settings, results: "Queue[Any]") -> None:

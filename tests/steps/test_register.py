@@ -46,7 +46,7 @@ def test_the_result_as_json(
 def test_no_candidate_names_what_makes_one(project: Project, settings: Settings) -> None:
     with pytest.raises(ModelError, match="candidate") as raised:
         register(project, settings)
-    assert raised.value.mend == "chromaflow retrain"
+    assert raised.value.remedy == "chromaflow retrain"
 
 
 def test_a_server_that_is_down_is_named(project: Project, candidate: str) -> None:

@@ -30,7 +30,7 @@ def free_port():
 def test_a_server_that_is_down_is_named_with_what_starts_it(project):
     with free_port() as port, pytest.raises(ServerError, match=rf"127.0.0.1:{port}") as raised:
         connect(project, with_uri(f"http://me:hunter2@127.0.0.1:{port}"))
-    assert "chromaflow up" in raised.value.mend
+    assert "chromaflow up" in raised.value.remedy
     assert "hunter2" not in str(raised.value)
 
 
@@ -47,7 +47,7 @@ def test_a_state_folder_that_cannot_be_is_told(tmp_path):
     project.state.write_text("a file in its place")
     with pytest.raises(ServerError, match=r"\.chromaflow") as raised:
         connect(project, Settings())
-    assert "may write" in raised.value.mend
+    assert "may write" in raised.value.remedy
 
 
 def test_a_database_that_is_none_is_told(project):
@@ -72,7 +72,7 @@ def test_the_default_is_sqlite_with_artifacts_in_the_checkout(project, settings)
     assert experiment_id(client, project, settings) == number
 
 
-def test_a_moved_checkout_is_told_with_what_mends_it(project, settings):
+def test_a_moved_checkout_is_told_with_its_remedy(project, settings):
     client = connect(project, settings)
     experiment_id(client, project, settings)
     (project.state / "artifacts").mkdir()
@@ -80,8 +80,8 @@ def test_a_moved_checkout_is_told_with_what_mends_it(project, settings):
     project.root.rename(moved.root)
     with pytest.raises(ServerError, match="was moved") as raised:
         experiment_id(connect(moved, settings), moved, settings)
-    assert "ln -s" in raised.value.mend
-    subprocess.run(["sh", "-c", raised.value.mend.partition(", or")[0]], check=True)
+    assert "ln -s" in raised.value.remedy
+    subprocess.run(["sh", "-c", raised.value.remedy.partition(", or")[0]], check=True)
     assert experiment_id(connect(moved, settings), moved, settings) == "1"
 
 

@@ -294,7 +294,7 @@ def test_a_discriminator_that_is_no_number_is_told(make_lab: MakeLab, gan: Setti
     with pytest.raises(TrainingStoppedError, match="step 1 adversarial is nan") as caught:
         train(make_lab(), wild)
     assert "train-" in caught.value.problem
-    assert "training.losses.adversarial.discriminator_rate (1e+38)" in caught.value.mend
+    assert "training.losses.adversarial.discriminator_rate (1e+38)" in caught.value.remedy
 
 
 def test_a_width_out_of_range_is_told_by_name() -> None:

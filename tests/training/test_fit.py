@@ -72,7 +72,7 @@ def test_a_loss_that_is_no_number_stops(project: Project, small: Settings) -> No
         train(project, change(small, learning_rate=1e30, clip=1e30, warmup=0.0))
     assert "step " in raised.value.problem
     assert "train-" in raised.value.problem
-    assert "training.learning_rate" in raised.value.mend
+    assert "training.learning_rate" in raised.value.remedy
     assert not project.candidate.exists()
 
 

@@ -69,7 +69,7 @@ def test_a_signal_keeps_a_checkpoint(
 ) -> None:
     with pytest.raises(TrainingInterruptedError, match=rf"{number.name}.*step 3 of 6") as raised:
         train(project, small, callbacks=[At(3, send(number))])
-    assert "again" in raised.value.mend
+    assert "again" in raised.value.remedy
     summary = train(project, small)
     assert summary["resumed_from"] in {0, 3}
     assert outputs(project) == straight

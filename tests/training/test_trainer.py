@@ -33,7 +33,7 @@ def test_spent_memory_is_told_with_what_helps(error: Exception) -> None:
     with pytest.raises(TrainingStoppedError, match="more memory") as caught, size_told(settings):
         raise error
     for words in ("training.batch (24", "training.crop (96)", "model.network.width (2)"):
-        assert words in caught.value.mend
+        assert words in caught.value.remedy
     assert "checkpoint is kept" in caught.value.problem
 
 
@@ -55,7 +55,7 @@ def test_one_value_for_batch_normalization_names_batch_and_crop() -> None:
         size_told(settings),
     ):
         layer(torch.zeros(1, 4, 1, 1))
-    assert "raise" in caught.value.mend
+    assert "raise" in caught.value.remedy
 
 
 def test_other_values_refused_stay_what_they_are() -> None:

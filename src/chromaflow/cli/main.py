@@ -123,7 +123,7 @@ def status(preset: PresetOption = "", set_: SetOption = None, json: JsonOption =
 
 @app.command(rich_help_panel=SERVICES)
 def doctor(json: JsonOption = False) -> None:
-    """Tell what is installed, which device, which servers answer, and what mends the rest."""
+    """Tell what is installed, which device, which servers answer, and what fixes the rest."""
     from chromaflow.services.diagnostics import doctor as module
 
     checks = module.examine()

@@ -152,7 +152,7 @@ def colorize_many(
                     result = colorize_photo(predictor, photograph, output, **how)
             except StorageError as error:
                 done = f"{summary.done} of {len(plan)} photographs were colored before."
-                raise StorageError(f"{error.problem} {done}", error.mend) from None
+                raise StorageError(f"{error.problem} {done}", error.remedy) from None
             except (ModelError, SettingsError):
                 raise
             except UserError as error:

@@ -102,8 +102,8 @@ class Points:
             try:
                 colors.append(_parse_color(point.color))
             except ValueError as error:
-                mend = "write #rrggbb, [r, g, b] in 0..255, or a name such as teal"
-                raise DataError(f"{path}: point {number}: {error}", mend) from None
+                remedy = "write #rrggbb, [r, g, b] in 0..255, or a name such as teal"
+                raise DataError(f"{path}: point {number}: {error}", remedy) from None
         self._ab = _ab_of(np.array(colors)).T
 
     def check(self, height: int, width: int) -> None:
@@ -306,8 +306,8 @@ def _read_palette(palette: str | Path) -> Tensor:
         if not colors:
             raise ValueError("there is no color")
     except ValueError as error:
-        mend = 'write colors such as "#aa3311, teal", or give a text file that holds them'
-        raise DataError(f"{where}: {error}", mend) from None
+        remedy = 'write colors such as "#aa3311, teal", or give a text file that holds them'
+        raise DataError(f"{where}: {error}", remedy) from None
     return color_histogram(torch.from_numpy(_ab_of(np.array(colors)))[None, :, None])[0]
 
 

@@ -53,8 +53,10 @@ def storing(path: Path) -> Iterator[None]:
         if error.errno is None:
             raise  # a codec's own
         full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-        mend = "make room, or choose another folder" if full else "choose another folder: --output"
-        raise StorageError(f"{path} cannot be written: {error.strerror}.", mend) from None
+        remedy = (
+            "make room, or choose another folder" if full else "choose another folder: --output"
+        )
+        raise StorageError(f"{path} cannot be written: {error.strerror}.", remedy) from None
 
 
 def depth_for(path: Path, photo: Photo) -> type[np.uint8] | type[np.uint16]:

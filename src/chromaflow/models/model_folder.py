@@ -21,7 +21,7 @@ WEIGHTS = "weights.safetensors"
 FORMAT = 3
 _WITHOUT_SIZE = 2
 """The format of a model that is used at the default size, which its description leaves out."""
-_MEND = "take a model folder that chromaflow has written, or run chromaflow train"
+_REMEDY = "take a model folder that chromaflow has written, or run chromaflow train"
 
 
 def save_model(model: Colorizer, folder: Path) -> None:
@@ -59,9 +59,9 @@ def read_description(folder: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise ModelError(f"{path} cannot be read: {error.strerror}", _MEND) from None
+        raise ModelError(f"{path} cannot be read: {error.strerror}", _REMEDY) from None
     except ValueError as error:
-        raise ModelError(f"{path} is not valid JSON: {error}", _MEND) from None
+        raise ModelError(f"{path} is not valid JSON: {error}", _REMEDY) from None
     description: dict[str, Any] = content if isinstance(content, dict) else {}
     found = description.get("format")
     if found == _WITHOUT_SIZE:
@@ -74,14 +74,14 @@ def read_description(folder: Path) -> dict[str, Any]:
         )
     if description.get("refine") not in REFINEMENTS:
         known = ", ".join(REFINEMENTS)
-        raise ModelError(f"{path} names no way to refine the color, of {known}.", _MEND)
+        raise ModelError(f"{path} names no way to refine the color, of {known}.", _REMEDY)
     size = description.get("size")
     if type(size) is not int or size < LEAST_SIZE:
-        raise ModelError(f"{path} names no size of {LEAST_SIZE} pixels or more.", _MEND)
+        raise ModelError(f"{path} names no size of {LEAST_SIZE} pixels or more.", _REMEDY)
     for part in ("network", "codebook"):
         settings = description.get(part)
         if not isinstance(settings, dict) or not isinstance(settings.get("name"), str):
-            raise ModelError(f"{path} names no {part}.", _MEND)
+            raise ModelError(f"{path} names no {part}.", _REMEDY)
     return description
 
 
@@ -92,11 +92,11 @@ def _build(description: dict[str, Any], path: Path) -> Colorizer:
         net = build_network(network.pop("name"), book.channels, **network)
         model = Colorizer(net, book, description["refine"], description["size"])
     except ModelError as error:
-        raise ModelError(f"{path}: {error.problem}", error.mend or _MEND) from None
+        raise ModelError(f"{path}: {error.problem}", error.remedy or _REMEDY) from None
     except TypeError as error:
-        raise ModelError(f"{path} cannot be understood: {error}", _MEND) from None
+        raise ModelError(f"{path} cannot be understood: {error}", _REMEDY) from None
     if {"format": FORMAT, **model.config()} != description:
-        raise ModelError(f"{path} says more or less than its network and codebook do.", _MEND)
+        raise ModelError(f"{path} says more or less than its network and codebook do.", _REMEDY)
     return model
 
 
@@ -104,7 +104,7 @@ def _read_weights(path: Path) -> dict[str, Tensor]:
     try:
         return dict(safetensors.torch.load_file(path))
     except (OSError, SafetensorError) as error:
-        raise ModelError(f"{path} cannot be read: {error}", _MEND) from None
+        raise ModelError(f"{path} cannot be read: {error}", _REMEDY) from None
 
 
 def _list(names: set[str]) -> str:
@@ -113,7 +113,7 @@ def _list(names: set[str]) -> str:
 
 
 def _check_weights(tensors: dict[str, Tensor], own: dict[str, Tensor], path: Path) -> None:
-    mend = "put model.json and weights.safetensors of one training together"
+    remedy = "put model.json and weights.safetensors of one training together"
     for names, what in (
         (own.keys() - tensors.keys(), "lacks"),
         (tensors.keys() - own.keys(), "also holds"),
@@ -121,14 +121,15 @@ def _check_weights(tensors: dict[str, Tensor], own: dict[str, Tensor], path: Pat
         if names:
             raise ModelError(
                 f"{path} is of another recipe than {DESCRIPTION}: it {what} {_list(set(names))}.",
-                mend,
+                remedy,
             )
     other = {
         n for n, t in own.items() if t.shape != tensors[n].shape or t.dtype != tensors[n].dtype
     }
     if other:
         raise ModelError(
-            f"{path} is of another recipe than {DESCRIPTION}: other sizes of {_list(other)}.", mend
+            f"{path} is of another recipe than {DESCRIPTION}: other sizes of {_list(other)}.",
+            remedy,
         )
     broken = {
         n for n, t in tensors.items() if t.is_floating_point() and not bool(t.isfinite().all())
@@ -151,7 +152,7 @@ def load_model(folder: Path, device: str | torch.device = "cpu") -> Colorizer:
             recipe than it says, or holds values that are no numbers.
     """
     if not folder.is_dir():
-        raise ModelError(f"there is no model folder {folder}.", _MEND)
+        raise ModelError(f"there is no model folder {folder}.", _REMEDY)
     description = read_description(folder)
     tensors = _read_weights(folder / WEIGHTS)
     model = _build(description, folder / DESCRIPTION)
@@ -175,6 +176,6 @@ def model_digest(folder: Path, *, exact: bool = True) -> str:
     if names != own and (exact or not own <= names):
         found = _list(names) or "nothing"
         raise ModelError(
-            f"{folder} must hold {DESCRIPTION} and {WEIGHTS}, but holds {found}.", _MEND
+            f"{folder} must hold {DESCRIPTION} and {WEIGHTS}, but holds {found}.", _REMEDY
         )
     return files.digest_of(folder, [folder / name for name in own])

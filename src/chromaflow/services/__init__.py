@@ -1,1 +1,1 @@
-"""Local servers, the state of a checkout, and what mends a broken installation."""
+"""Local servers, the state of a checkout, and what fixes a broken installation."""

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 _PROBE_SECONDS = 4.0
-_MEND = "chromaflow up, or empty tracking.uri to record in .chromaflow/mlflow.db"
+_REMEDY = "chromaflow up, or empty tracking.uri to record in .chromaflow/mlflow.db"
 # MLflow would repeat a request for minutes; a user's own choice stands.
 _ENVIRONMENT = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
@@ -65,9 +65,9 @@ def require_server(uri: str) -> None:
         healthy = error.code in (401, 403)
     except (OSError, ValueError) as error:
         reason = getattr(error, "reason", error)
-        raise ServerError(f"no MLflow server answers at {address}: {reason}", _MEND) from None
+        raise ServerError(f"no MLflow server answers at {address}: {reason}", _REMEDY) from None
     if not healthy:
-        raise ServerError(f"what answers at {address} is not MLflow", _MEND)
+        raise ServerError(f"what answers at {address} is not MLflow", _REMEDY)
 
 
 def _quiet_mlflow() -> None:
@@ -190,11 +190,11 @@ def translate_errors(uri: str) -> Iterator[None]:
         yield
     except (MlflowException, SQLAlchemyError, requests.RequestException) as error:
         text, address = first_line(error), public_address(uri)
-        mend = _MEND if is_server(uri) else f"look at {address}: is it whole, may you write it?"
+        remedy = _REMEDY if is_server(uri) else f"look at {address}: is it whole, may you write it?"
         # Neither type nor error code of MLflow's tell this from its other errors.
         if "out-of-date database schema" in text:
-            mend = f"copy the database away, then: mlflow db upgrade {address}"
-        raise ServerError(f"MLflow at {address}: {text}", mend) from error
+            remedy = f"copy the database away, then: mlflow db upgrade {address}"
+        raise ServerError(f"MLflow at {address}: {text}", remedy) from error
 
 
 def first_line(error: BaseException) -> str:

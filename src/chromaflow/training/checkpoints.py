@@ -23,7 +23,7 @@ def disk_error(error: OSError, what: str) -> UserError:
     reason = "the disk is full" if error.errno in _FULL else f"{error.strerror}"
     return UserError(
         f"{what} cannot be written: {reason}. The last complete checkpoint is kept.",
-        "mend that and run chromaflow train again: it goes on from there",
+        "fix that and run chromaflow train again: it goes on from there",
     )
 
 

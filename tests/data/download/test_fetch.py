@@ -337,14 +337,14 @@ def test_one_necessary_file(server: Server, tmp_path: Path) -> None:
     assert server.counts["/a.zip"] == 1
     gone = Download("http://me:word@" + server.url("/b.zip?key=secret")[7:], tmp_path / "b.zip")
     with pytest.raises(DataError, match=r"/b\.zip\?… cannot be fetched: .*404 Not Found") as caught:
-        fetch_one(gone, policy(), mend="chromaflow ingest --set source.archive=PATH")
-    assert caught.value.mend.endswith("PATH")
+        fetch_one(gone, policy(), remedy="chromaflow ingest --set source.archive=PATH")
+    assert caught.value.remedy.endswith("PATH")
     assert "secret" not in str(caught.value)
     assert "word" not in str(caught.value)
     late = Download(server.put("/c.zip", body, failures=9), tmp_path / "c.zip")
     with pytest.raises(ServerError, match="500") as passing:
         fetch_one(late, policy(retries=1))
-    assert "it goes on" in passing.value.mend
+    assert "it goes on" in passing.value.remedy
 
 
 def test_the_table_groups_reasons(server: Server, tmp_path: Path, capsys) -> None:

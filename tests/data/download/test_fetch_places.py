@@ -89,7 +89,7 @@ def test_a_store_whose_package_is_missing_names_it(tmp_path: Path, monkeypatch) 
     monkeypatch.setattr("fsspec.filesystem", missing)
     with pytest.raises(DataError, match="s3:// addresses need a package") as caught:
         run(tmp_path, Download("s3://bucket/a.png", tmp_path / "a.png"))
-    assert caught.value.mend == "pip install s3fs"
+    assert caught.value.remedy == "pip install s3fs"
 
 
 def test_pipes_and_devices_are_no_files(tmp_path: Path) -> None:
@@ -103,7 +103,7 @@ def test_a_cache_that_cannot_be_written_is_named(server: Server, tmp_path: Path)
     item = Download(server.put("/a.png", SMALL), tmp_path / "file" / "a.png")
     with pytest.raises(DataError, match="file: ") as caught:
         download([item], policy())
-    assert "permissions" in caught.value.mend
+    assert "permissions" in caught.value.remedy
     with pytest.raises(DataError, match="file: "):
         fetch_one(item, policy())
     assert not server.requests

@@ -212,7 +212,7 @@ def test_a_full_disk_is_told_and_leaves_the_old_snapshot(checkout: Project, fold
             build_snapshot(checkout, settings_of(folder))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    assert "make room" in caught.value.mend
+    assert "make room" in caught.value.remedy
     assert digest_of_folder(checkout.raw) == before
     assert build_snapshot(checkout, settings_of(folder)).added == 1
     assert_consistent(checkout)

@@ -148,7 +148,7 @@ def test_a_shard_that_was_damaged_is_named_where_its_images_are_needed(
     before = digest_of_folder(checkout.raw)
     with pytest.raises(DataError, match=damaged.name) as caught:
         build_snapshot(checkout, settings_of(table, max_pixels=72 * 72 - 1))
-    assert "dvc checkout" in caught.value.mend
+    assert "dvc checkout" in caught.value.remedy
     assert digest_of_folder(checkout.raw) == before
 
 

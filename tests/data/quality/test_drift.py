@@ -102,7 +102,7 @@ def test_a_broken_record_is_told(tmp_path, text: str) -> None:
     project.quality_record.write_text(text)
     with pytest.raises(DataError, match=r"quality\.json is no record") as caught:
         drift.read(project)
-    assert "git checkout" in caught.value.mend
+    assert "git checkout" in caught.value.remedy
 
 
 def test_the_stage_depends_on_what_the_record_holds(project) -> None:

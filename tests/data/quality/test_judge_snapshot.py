@@ -148,7 +148,7 @@ def test_an_empty_split_stops(checkout: Project) -> None:
 def test_manifests_that_cannot_be_read_are_named(checkout: Project) -> None:
     with pytest.raises(DataError, match=r"manifest\.parquet") as caught:
         validate(checkout, Settings())
-    assert caught.value.mend == "chromaflow ingest"
+    assert caught.value.remedy == "chromaflow ingest"
     checkout.raw.mkdir(parents=True)
     path = checkout.raw / "manifest.parquet"
     path.write_bytes(b"no table")
@@ -236,7 +236,7 @@ def test_drift_stops_with_numbers_until_it_is_accepted_once(checkout: Project) -
     write(checkout, rows(200, mean_chroma=45.0))
     with pytest.raises(DataError, match=r"index \d+\.\d+, limit .*20 to 25: 9\d\.\d%") as caught:
         validate(checkout, Settings())
-    assert "quality.max_drift=0" in caught.value.mend
+    assert "quality.max_drift=0" in caught.value.remedy
     assert (digest_of_folder(checkout.validated), checkout.quality_record.read_bytes()) == before
     validate(checkout, Settings.model_validate({"quality": {"max_drift": 0}}))
     accepted = checkout.quality_record.read_bytes()

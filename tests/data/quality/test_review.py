@@ -83,7 +83,7 @@ def test_what_is_not_there_is_told(checkout, tmp_path) -> None:
         review.list_refused(checkout, "blank")
     with pytest.raises(DataError, match="there is no") as caught:
         review.list_refused(Project(tmp_path / "empty"))
-    assert caught.value.mend == "chromaflow validate"
+    assert caught.value.remedy == "chromaflow validate"
     (checkout.validated / "quarantine.parquet").write_bytes(b"no table")
     with pytest.raises(DataError, match="cannot be read"):
         review.list_refused(checkout)

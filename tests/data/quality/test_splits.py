@@ -108,7 +108,7 @@ def test_large_groups_that_do_not_fit_are_passed_over() -> None:
 def test_a_split_that_stays_empty_is_told(assigned, split, empty) -> None:
     with pytest.raises(DataError, match=rf"split {empty}: .*split\.salt") as caught:
         check_splits(assigned, split)
-    assert "split.salt" in caught.value.mend
+    assert "split.salt" in caught.value.remedy
 
 
 def test_more_training_images_than_there_are_is_told() -> None:

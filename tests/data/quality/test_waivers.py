@@ -80,4 +80,4 @@ def test_a_broken_file_is_told(tmp_path, text: str, reason: str) -> None:
     project.releases.write_text(text)
     with pytest.raises(DataError, match=reason) as caught:
         waivers.read(project)
-    assert "git checkout" in caught.value.mend
+    assert "git checkout" in caught.value.remedy

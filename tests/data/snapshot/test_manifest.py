@@ -38,7 +38,7 @@ def test_the_next_ingest_reads_what_an_older_one_wrote_and_what_is_not_there(
     assert read_manifest(path)["free_chroma"].to_pylist() == [None]
     with pytest.raises(DataError, match="lacks the columns free_chroma") as caught:
         read_raw(path)
-    assert caught.value.mend == f"rm {path}, then chromaflow ingest"
+    assert caught.value.remedy == f"rm {path}, then chromaflow ingest"
 
 
 def test_repeated_texts_are_read_as_dictionaries(tmp_path: Path) -> None:
@@ -54,10 +54,10 @@ def test_what_is_missing_or_broken_is_named_with_its_remedy(tmp_path: Path) -> N
     path = tmp_path / "quarantine.parquet"
     with pytest.raises(DataError, match=f"there is no {path}") as caught:
         read_validated(path, ["id"])
-    assert caught.value.mend == "chromaflow validate"
+    assert caught.value.remedy == "chromaflow validate"
     with pytest.raises(DataError, match=f"there is no {path}") as caught:
         read_raw(path)
-    assert caught.value.mend == "chromaflow ingest"
+    assert caught.value.remedy == "chromaflow ingest"
     path.write_bytes(b"PAR1 no table PAR1")
     with pytest.raises(DataError, match=f"{path} cannot be read"):
         read_validated(path, ["id"])

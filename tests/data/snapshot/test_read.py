@@ -48,7 +48,7 @@ def test_a_damaged_memory_of_hashes_costs_only_time(checkout, kept):
 
 
 @pytest.mark.parametrize(
-    ("name", "mend"),
+    ("name", "remedy"),
     [
         ("data/validated/manifest.parquet", "chromaflow validate"),
         ("data/validated/quarantine.parquet", "chromaflow validate"),
@@ -57,11 +57,11 @@ def test_a_damaged_memory_of_hashes_costs_only_time(checkout, kept):
         ("data/raw/sample/000001.tar", "dvc checkout data.dvc --force"),
     ],
 )
-def test_what_is_missing_is_named(checkout, name, mend):
+def test_what_is_missing_is_named(checkout, name, remedy):
     (checkout.root / name).unlink()
     with pytest.raises(DataError, match=name) as caught:
         read_snapshot(checkout)
-    assert caught.value.mend == mend
+    assert caught.value.remedy == remedy
 
 
 def test_what_is_broken_is_named(checkout):

@@ -104,7 +104,7 @@ def test_an_image_that_cannot_be_read_names_its_shard(
         pytest.raises(DataError, match=r"000000\.tar") as caught,
     ):
         stored.read("000000.tar", "00", DIGEST)
-    assert "dvc checkout" in caught.value.mend
+    assert "dvc checkout" in caught.value.remedy
 
 
 def test_a_shard_that_leads_out_of_the_snapshot_is_not_opened(tmp_path: Path) -> None:

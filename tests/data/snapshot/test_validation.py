@@ -35,11 +35,11 @@ def test_a_broken_report_is_named_with_its_remedy(tmp_path: Path, text: str, rea
     with pytest.raises(DataError, match=reason) as caught:
         ValidationReport.read(path)
     assert str(path) in caught.value.problem
-    assert caught.value.mend == "chromaflow validate"
+    assert caught.value.remedy == "chromaflow validate"
 
 
 def test_a_missing_report_is_named_with_its_remedy(tmp_path: Path) -> None:
     for path in (tmp_path / "validation.json", tmp_path):
         with pytest.raises(DataError, match=str(path)) as caught:
             ValidationReport.read(path)
-        assert caught.value.mend == "chromaflow validate"
+        assert caught.value.remedy == "chromaflow validate"

@@ -150,7 +150,7 @@ def test_broken_annotations_are_named(
     with pytest.raises(DataError, match=problem) as caught:
         open_coco(checkout, annotations=str(path))
     assert "a.json" in caught.value.problem
-    assert "source.annotations=PATH" in caught.value.mend
+    assert "source.annotations=PATH" in caught.value.remedy
 
 
 def test_what_is_not_there_is_named(checkout: Project, tmp_path: Path, annotations: Path) -> None:
@@ -194,4 +194,4 @@ def test_broken_annotations_that_were_fetched_are_to_be_fetched_anew(
     host.files["/annotations/annotations_trainval2017.zip"] = b'{"images": [{"id": 1,'
     with pytest.raises(DataError, match=r"is broken: parse error: premature EOF\.\n") as caught:
         open_coco(checkout, address=host.address)
-    assert caught.value.mend.startswith(f"rm {checkout.state / 'downloads'}")
+    assert caught.value.remedy.startswith(f"rm {checkout.state / 'downloads'}")

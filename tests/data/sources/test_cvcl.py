@@ -115,7 +115,7 @@ def test_hostile_and_broken_archives_are_refused(tmp_path: Path, make, problem: 
     with pytest.raises(DataError, match=problem) as caught:
         open_archive(path)
     assert "a.zip" in caught.value.problem
-    assert "source.archive=PATH" in caught.value.mend
+    assert "source.archive=PATH" in caught.value.remedy
 
 
 def test_without_an_archive_it_is_fetched_once(
@@ -137,7 +137,7 @@ def test_an_archive_that_the_server_does_not_have_is_named(checkout: Project, ho
     values = {"source": values, "download": {"reserve": "1B", "retries": 0}}
     with pytest.raises(DataError, match=r"gone\.zip.*404") as caught:
         open_source("cvcl", checkout, Settings.model_validate(values))
-    assert "source.archive=PATH" in caught.value.mend
+    assert "source.archive=PATH" in caught.value.remedy
 
 
 def test_members_that_lie_or_are_broken_are_unreadable_alone(tmp_path: Path) -> None:

@@ -117,7 +117,7 @@ def test_folders_that_cannot_be_used_are_named(photographs: Path, text: str, pro
     with pytest.raises(DataError, match=problem) as caught:
         open_folder(photographs.parent, text)
     assert "source.folder" in caught.value.problem
-    assert "source.folder=PATH" in caught.value.mend
+    assert "source.folder=PATH" in caught.value.remedy
 
 
 def test_a_link_to_itself_is_passed_over(photographs: Path) -> None:

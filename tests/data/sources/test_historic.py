@@ -47,4 +47,4 @@ def test_historic_photographs_stand_beside_in_shards_of_their_own(
 def test_a_folder_that_cannot_be_used_is_named(checkout: Project, photographs: Path) -> None:
     with pytest.raises(DataError, match=r"source\.historic = nowhere does not exist") as caught:
         build_snapshot(checkout, settings_of(photographs, "nowhere"))
-    assert "source.historic=PATH" in caught.value.mend
+    assert "source.historic=PATH" in caught.value.remedy

@@ -180,7 +180,7 @@ def test_what_is_no_imagenet_is_named(
     make(path)
     with pytest.raises(DataError, match=problem) as caught:
         open_(checkout, archive=str(path))
-    assert "source.archive" in caught.value.mend
+    assert "source.archive" in caught.value.remedy
 
 
 def gated(host: Host) -> str:
@@ -196,7 +196,7 @@ def test_without_a_token_there_are_three_ways_out(checkout: Project, host: Host)
     with pytest.raises(DataError, match="there is no token") as caught:
         open_(checkout, address=gated(host))
     for way in ("HF_TOKEN", "source.archive=PATH", "--preset imagenet-mini"):
-        assert way in caught.value.mend
+        assert way in caught.value.remedy
     assert not host.asked
 
 
@@ -211,6 +211,6 @@ def test_with_a_token_the_hub_gives_images_and_no_error_shows_it(
     host.gated.add("imagenet-1k")
     with pytest.raises(DataError, match="may not be read with this token") as caught:
         open_(checkout, address=host.address)
-    assert "source.archive=PATH" in caught.value.mend
+    assert "source.archive=PATH" in caught.value.remedy
     assert "hf_secret" not in str(caught.value)
     assert COMMIT not in str(caught.value)

@@ -82,4 +82,4 @@ def test_without_the_photographs_the_error_says_what_to_install(monkeypatch, tmp
     monkeypatch.setattr("chromaflow.data.sources.sample._folder", lambda: tmp_path)
     with pytest.raises(DataError, match="scikit-image") as caught:
         records()
-    assert "scikit-image" in caught.value.mend
+    assert "scikit-image" in caught.value.remedy

@@ -85,4 +85,4 @@ def test_what_is_no_set_is_named(checkout: Project, tmp_path: Path, make, proble
     make(tmp_path / "lite.zip")
     with pytest.raises(DataError, match=problem) as caught:
         open_(checkout, archive=str(tmp_path / "lite.zip"))
-    assert "source.archive=PATH" in caught.value.mend
+    assert "source.archive=PATH" in caught.value.remedy

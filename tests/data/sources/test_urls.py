@@ -111,7 +111,7 @@ def test_tables_that_cannot_be_used_are_named(
         path.write_bytes(content)
     with pytest.raises(DataError, match=problem) as caught:
         open_(checkout, path if name else "")
-    assert "source.table=FILE" in caught.value.mend
+    assert "source.table=FILE" in caught.value.remedy
 
 
 def test_bytes_that_are_no_text_harm_one_row(checkout: Project, tmp_path: Path) -> None:

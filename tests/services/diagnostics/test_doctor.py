@@ -39,12 +39,12 @@ def test_new_checkout(project: Project, values: Settings) -> None:
         assert checks[name].state == "ok", checks[name]
     version = importlib.metadata.version("mlflow")
     assert f"mlflow {version}" in checks["packages [tracking]"].detail
-    assert checks["data snapshot"].mend == "chromaflow retrain"
+    assert checks["data snapshot"].remedy == "chromaflow retrain"
     assert checks["champion"].detail == "nothing serves yet"
-    assert checks["pinned versions"].mend == "make lock"
+    assert checks["pinned versions"].remedy == "make lock"
     assert checks["dvc.yaml"].detail == "the folder .dvc is missing"
-    assert all(check.mend for check in checks.values() if check.state != "ok")
-    assert not any(check.mend for check in checks.values() if check.state == "ok")
+    assert all(check.remedy for check in checks.values() if check.state != "ok")
+    assert not any(check.remedy for check in checks.values() if check.state == "ok")
 
 
 def test_whole_checkout(project: Project, values: Settings) -> None:
@@ -60,14 +60,14 @@ def test_whole_checkout(project: Project, values: Settings) -> None:
 def test_snapshot_that_was_not_fetched(project: Project, values: Settings) -> None:
     project.raw_record.write_text("outs: []\n")
     check = by_name(examine(project, values))["data snapshot"]
-    assert (check.state, check.mend) == ("warning", "chromaflow ingest, or dvc pull")
+    assert (check.state, check.remedy) == ("warning", "chromaflow ingest, or dvc pull")
 
 
 def test_outside_a_checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     checks = by_name(examine())
     assert checks["checkout"].state == "warning"
-    assert "cd into your clone" in checks["checkout"].mend
+    assert "cd into your clone" in checks["checkout"].remedy
     assert checks["device"].state == "ok"
 
 
@@ -96,7 +96,7 @@ def test_pinned_versions(project: Project, monkeypatch: pytest.MonkeyPatch) -> N
     assert check.state == "warning"
     assert check.detail.startswith("typing-extensions ")
     assert check.detail.endswith("pinned 0.1, not-installed is missing")
-    assert check.mend == "make setup"
+    assert check.remedy == "make setup"
 
 
 def test_missing_and_unfit_packages(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -112,7 +112,7 @@ def test_missing_and_unfit_packages(monkeypatch: pytest.MonkeyPatch) -> None:
     assert checks["packages"].state == "failed"
     assert "torch is missing" in checks["packages"].detail
     assert checks["packages [data]"].state == "warning"
-    assert "pip install 'chromaflow[data]'" in checks["packages [data]"].mend
+    assert "pip install 'chromaflow[data]'" in checks["packages [data]"].remedy
     assert "fastapi is 0.155.0, not <0.151" in checks["packages [workflow]"].detail
     assert checks["packages [tracking]"].state == "ok"
 
@@ -122,7 +122,7 @@ def test_no_gpu_where_one_is_asked_for(values: Settings, monkeypatch: pytest.Mon
     monkeypatch.setattr("torch.backends.mps.is_available", lambda: False)
     training = values.training.model_copy(update={"accelerator": "gpu"})
     check = doctor._device(values.model_copy(update={"training": training}))
-    assert (check.state, check.mend) == ("failed", "--set training.accelerator=auto")
+    assert (check.state, check.remedy) == ("failed", "--set training.accelerator=auto")
 
 
 def test_taken_port(project: Project, values: Settings) -> None:
@@ -130,7 +130,7 @@ def test_taken_port(project: Project, values: Settings) -> None:
         check = by_name(examine(project, values))["MLflow server"]
     assert check.state == "warning"
     assert f"port {values.servers.mlflow_port} is taken by process " in check.detail
-    assert "servers.mlflow_port=" in check.mend
+    assert "servers.mlflow_port=" in check.remedy
 
 
 def test_tracking_server_that_does_not_answer(project: Project, values: Settings) -> None:
@@ -183,7 +183,7 @@ def test_works_without_the_optional_packages(tmp_path: Path) -> None:
     assert "install git" in result.stdout
 
 
-def test_render_shows_brackets_and_mends(capsys: pytest.CaptureFixture[str]) -> None:
+def test_render_shows_brackets_and_remedies(capsys: pytest.CaptureFixture[str]) -> None:
     doctor.render([Check("packages [data]", "warning", "[red] missing", "pip install 'a[data]'")])
     text = capsys.readouterr().out
     assert "packages [data]" in text

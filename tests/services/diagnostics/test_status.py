@@ -117,7 +117,7 @@ def test_dvc_is_missing(checkout: Project, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
     with pytest.raises(UserError, match="dvc is not installed") as caught:
         module.stale_stages(checkout)
-    assert "chromaflow[workflow]" in caught.value.mend
+    assert "chromaflow[workflow]" in caught.value.remedy
 
 
 def test_whole_status(
@@ -128,7 +128,7 @@ def test_whole_status(
     assert sorted(checkout.root.rglob("*")) == before, "status changes nothing"
     assert json.loads(json.dumps(result)) == result
     assert result == {
-        "serving": {"mend": "chromaflow retrain"},
+        "serving": {"remedy": "chromaflow retrain"},
         "stale": {"never": ["it never ran here"]},
         "unfinished": [],
         "servers": {},

@@ -88,7 +88,7 @@ def test_an_artifact_that_was_changed_is_never_used(registry: Registry, version:
         registry.verified_folder(version),
     ):
         pytest.fail("it was used")
-    assert "chromaflow retrain" in raised.value.mend
+    assert "chromaflow retrain" in raised.value.remedy
 
 
 def test_a_lost_artifact_is_told(registry: Registry, version: Version) -> None:

@@ -18,7 +18,7 @@ def test_the_digest_is_that_of_the_model_folder(
 def test_no_candidate_names_what_makes_one(project: Project) -> None:
     with pytest.raises(ModelError, match="holds no trained model") as raised:
         candidate_digest(project)
-    assert raised.value.mend == "chromaflow retrain"
+    assert raised.value.remedy == "chromaflow retrain"
 
 
 def test_the_evaluation_of_the_candidate_is_read(
@@ -44,4 +44,4 @@ def test_an_evaluation_that_is_not_the_candidates_is_refused(
         files.write_text(project.evaluation / "metrics.json", text)
     with pytest.raises(ModelError, match=rf"metrics\.json {problem}") as raised:
         read_metrics(project, "0" * 64)
-    assert raised.value.mend == "dvc repro evaluate"
+    assert raised.value.remedy == "dvc repro evaluate"

@@ -122,7 +122,7 @@ def test_an_evaluation_of_other_weights_is_refused(
     write_evaluation("f" * 64)
     with pytest.raises(ModelError, match=r"metrics\.json") as raised:
         register(project, settings)
-    assert "evaluate" in raised.value.mend
+    assert "evaluate" in raised.value.remedy
 
 
 def test_no_evaluation_is_refused(

@@ -111,7 +111,7 @@ def test_no_champion_names_what_makes_one(registry: Registry) -> None:
     assert registry.champion_summary() is None
     with pytest.raises(ModelError, match="no champion") as raised:
         registry.champion_folder()
-    assert "chromaflow retrain" in raised.value.mend
+    assert "chromaflow retrain" in raised.value.remedy
 
 
 def test_the_summary_knows_the_decision_of_this_checkout_alone(

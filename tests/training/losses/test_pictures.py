@@ -137,10 +137,10 @@ def test_another_backbone_comes_from_a_file(
 def test_a_backbone_that_cannot_be_had_is_told(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="loss perceptual: timm has no network 'vgg61'") as caught:
         Perceptual("vgg61", "published")
-    assert "training.losses.perceptual.backbone=tf_efficientnet_lite0" in caught.value.mend
+    assert "training.losses.perceptual.backbone=tf_efficientnet_lite0" in caught.value.remedy
     with pytest.raises(ModelError, match="loss perceptual") as caught:
         Perceptual("vgg16", str(tmp_path / "none.safetensors"))
-    assert "training.losses.perceptual.backbone_weights" in caught.value.mend
+    assert "training.losses.perceptual.backbone_weights" in caught.value.remedy
 
 
 def test_pictures_are_whole(make_step: MakeStep, perceptual: Perceptual) -> None:

@@ -277,16 +277,16 @@ def _check_budget(
 
 @contextlib.contextmanager
 def _told_of_the_disk(cache: Path) -> Iterator[None]:
-    """Turn errors of the disk into what a user can mend."""
+    """Turn errors of the disk into what a user can fix."""
     try:
         yield
     except OSError as error:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         problem = "the disk is full" if full else error.strerror or str(error)
-        mend = "make room" if full else "mend the disk or its permissions"
+        remedy = "make room" if full else "fix the disk or its permissions"
         raise DataError(
             f"{error.filename or cache}: {problem}. What has arrived is kept.",
-            f"{mend}, then {_GO_ON}",
+            f"{remedy}, then {_GO_ON}",
         ) from None
 
 
@@ -358,7 +358,7 @@ def fetch_one(
     policy: settings.DownloadSettings,
     progress: Progress = console.transfer,
     *,
-    mend: str = "",
+    remedy: str = "",
 ) -> Path:
     """Fetch one file without which nothing goes on, such as an archive; it may be very large.
 
@@ -366,7 +366,7 @@ def fetch_one(
         item: The file. Its folder keeps the journal.
         policy: The group `download` of the settings.
         progress: Shows how many bytes have arrived.
-        mend: What the user can do where the file cannot be had.
+        remedy: What the user can do where the file cannot be had.
 
     Returns:
         Its path.
@@ -385,8 +385,8 @@ def fetch_one(
     if outcome.state == "failed":
         problem = f"{addresses.shown(item.address)} cannot be fetched: {outcome.reason}."
         if outcome.passing:
-            raise ServerError(problem, mend or _GO_ON)
-        raise DataError(problem, mend or "download.mirrors can name another place that has it")
+            raise ServerError(problem, remedy or _GO_ON)
+        raise DataError(problem, remedy or "download.mirrors can name another place that has it")
     return item.path
 
 

@@ -338,5 +338,5 @@ def build_snapshot(
         except OSError as error:
             raise DataError(
                 f"{error.filename or project.raw}: {error.strerror or error}",
-                "make room or mend the permissions, then run the command again: it goes on",
+                "make room or fix the permissions, then run the command again: it goes on",
             ) from None

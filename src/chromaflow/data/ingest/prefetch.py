@@ -97,7 +97,7 @@ def published(
     settings: PublishedSource,
     policy: DownloadSettings,
     address: str,
-    mend: str,
+    remedy: str,
     name: str = "",
 ) -> tuple[Path, str, str]:
     """The archive or table of a source: on disk where the settings say so, else fetched once.
@@ -107,11 +107,11 @@ def published(
         settings: Its `archive` and `address` are used.
         policy: How to fetch it.
         address: Where the publisher has it.
-        mend: The command that names another one.
+        remedy: The command that names another one.
         name: Of the file in the cache; empty takes it from the address.
 
     Returns:
-        Its path, what names it in an error, and what mends it where it is broken.
+        Its path, what names it in an error, and what fixes it where it is broken.
 
     Raises:
         DataError: The server gives something else, or nothing.
@@ -121,14 +121,14 @@ def published(
 
     if settings.archive:
         path = project.locate(settings.archive)
-        return path, f"source.archive = {settings.archive}", mend
+        return path, f"source.archive = {settings.archive}", remedy
     address = settings.address or address
     folder = cache(project, settings.name)
     path = folder / (name or address.rpartition("/")[2])
-    fetch.fetch_one(fetch.Download(address, path), policy, mend=mend)
+    fetch.fetch_one(fetch.Download(address, path), policy, remedy=remedy)
     return path, address, fetch_anew(path)
 
 
 def fetch_anew(path: Path) -> str:
-    """What mends a fetched file that is broken."""
+    """What fixes a fetched file that is broken."""
     return f"rm {path}, then run the command again: it fetches the file anew"

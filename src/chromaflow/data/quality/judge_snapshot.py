@@ -159,29 +159,29 @@ def _check_tables(
         return
     name = failed[0].name
     problem = f"{project.raw_manifest} fails {name} {failed[0].column}"
-    mend = f"rm {project.raw_manifest}, then chromaflow ingest"
+    remedy = f"rm {project.raw_manifest}, then chromaflow ingest"
     if name == "min_images":
         causes = ", ".join(f"{n} {rule}" for rule, n in Counter(counts).most_common())
         problem = (
             f"fewer images were accepted than quality.min_images = {quality.min_images} "
             f"(refused: {causes or 'none'})"
         )
-        mend = "more images, or other thresholds: chromaflow settings shows quality"
+        remedy = "more images, or other thresholds: chromaflow settings shows quality"
     elif name == "max_drift":
         problem = (
             "the mean chroma of the accepted images drifted from the last accepted snapshot, "
             f"{project.quality_record}, by more than quality.max_drift = {quality.max_drift:g} "
             f"allows: {moved}"
         )
-        mend = (
+        remedy = (
             "if the change is meant: chromaflow validate --set quality.max_drift=0 accepts it, once"
         )
     elif name in ("min_label_images", "max_label_share"):
         problem = (
             f"the labels of the accepted images fail quality.{name} = {getattr(quality, name):g}"
         )
-        mend = "other images, or another value: chromaflow settings shows quality"
-    raise DataError(f"{problem}; see {project.data_docs / 'index.html'}", mend)
+        remedy = "other images, or another value: chromaflow settings shows quality"
+    raise DataError(f"{problem}; see {project.data_docs / 'index.html'}", remedy)
 
 
 def _by_label(accepted: pa.Table) -> dict[str, dict[str, int]]:

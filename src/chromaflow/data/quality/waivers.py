@@ -76,7 +76,7 @@ def read(project: Project) -> list[Release]:
 def _broken(project: Project, reason: str) -> DataError:
     return DataError(
         f"{project.releases} is no list of releases: {reason}.",
-        f"git checkout {project.releases.name}, or mend it by hand",
+        f"git checkout {project.releases.name}, or fix it by hand",
     )
 
 

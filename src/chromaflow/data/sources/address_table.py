@@ -20,7 +20,7 @@ _LONGEST_FIELD = 2**20
 
 
 def open_table(
-    path: Path, name: str, columns: Sequence[str], required: str, mend: str
+    path: Path, name: str, columns: Sequence[str], required: str, remedy: str
 ) -> Iterator[Row]:
     """The rows of a table on disk, with the columns that are asked for and there.
 
@@ -29,17 +29,17 @@ def open_table(
         name: What names it in an error, such as the setting.
         columns: Those to read; what is not in the table, or null, is missing in the row.
         required: The column that must be there.
-        mend: The command that mends it.
+        remedy: The command that fixes it.
 
     Raises:
         DataError: It cannot be read, is broken, or lacks the required column.
     """
     suffix = path.suffix.lower()
     if suffix == ".parquet":
-        return _parquet_rows(path, name, columns, required, mend)
+        return _parquet_rows(path, name, columns, required, remedy)
     if suffix not in {".csv", ".tsv"}:
-        raise DataError(f"{name} ends in none of .csv, .tsv and .parquet.", mend)
-    return text_rows(lambda: path.open("rb"), name, columns, required, mend)
+        raise DataError(f"{name} ends in none of .csv, .tsv and .parquet.", remedy)
+    return text_rows(lambda: path.open("rb"), name, columns, required, remedy)
 
 
 def text_rows(
@@ -47,7 +47,7 @@ def text_rows(
     name: str,
     columns: Sequence[str],
     required: str,
-    mend: str,
+    remedy: str,
 ) -> Iterator[Row]:
     """The rows of a CSV or TSV file; the first line tells which, and names the columns.
 
@@ -56,7 +56,7 @@ def text_rows(
         name: As of `open_table`, as are the others.
         columns: As of `open_table`.
         required: As of `open_table`.
-        mend: As of `open_table`.
+        remedy: As of `open_table`.
     """
     csv.field_size_limit(_LONGEST_FIELD)
     try:
@@ -65,35 +65,35 @@ def text_rows(
             rows = csv.reader(itertools.chain([first], text), delimiter=_delimiter(first))
             header = next(rows, [])
             places = {column: header.index(column) for column in columns if column in header}
-            _check(required, header, name, mend)
+            _check(required, header, name, remedy)
             for row in rows:
                 yield {c: row[at] for c, at in places.items() if at < len(row) and row[at]}
     except OSError as error:
-        raise DataError(f"{name} cannot be read: {error.strerror}.", mend) from None
+        raise DataError(f"{name} cannot be read: {error.strerror}.", remedy) from None
     except (csv.Error, zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
-        raise DataError(f"{name} is broken: {error}.", mend) from None
+        raise DataError(f"{name} is broken: {error}.", remedy) from None
 
 
 def _delimiter(line: str) -> str:
     return "\t" if "\t" in line else ","
 
 
-def _check(required: str, header: Sequence[str], name: str, mend: str) -> None:
+def _check(required: str, header: Sequence[str], name: str, remedy: str) -> None:
     if required not in header:
         there = ", ".join(header[:20])[:200]
-        raise DataError(f"{name} has no column {required}; it has {there or 'none'}.", mend)
+        raise DataError(f"{name} has no column {required}; it has {there or 'none'}.", remedy)
 
 
 def _parquet_rows(
-    path: Path, name: str, columns: Sequence[str], required: str, mend: str
+    path: Path, name: str, columns: Sequence[str], required: str, remedy: str
 ) -> Iterator[Row]:
     try:
         with pq.ParquetFile(path) as file:
             header = file.schema_arrow.names
-            _check(required, header, name, mend)
+            _check(required, header, name, remedy)
             there = [column for column in columns if column in header]
             for batch in file.iter_batches(batch_size=10_000, columns=there):
                 for row in batch.to_pylist():
                     yield {c: str(value) for c, value in row.items() if value is not None}
     except (OSError, pa.ArrowException) as error:
-        raise DataError(f"{name} cannot be read: {error}", mend) from None
+        raise DataError(f"{name} cannot be read: {error}", remedy) from None

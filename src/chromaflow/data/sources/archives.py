@@ -31,13 +31,13 @@ def fault(member: zipfile.ZipInfo) -> str:
     return ""
 
 
-def members(path: Path, name: str, mend: str) -> list[zipfile.ZipInfo]:
+def members(path: Path, name: str, remedy: str) -> list[zipfile.ZipInfo]:
     """Files of a zip archive by their names.
 
     Args:
         path: The archive.
         name: What names it in an error, such as the setting.
-        mend: The command that mends it.
+        remedy: The command that fixes it.
 
     Raises:
         DataError: It cannot be read, is no whole zip archive, or its members overlap.
@@ -47,11 +47,11 @@ def members(path: Path, name: str, mend: str) -> list[zipfile.ZipInfo]:
         with zipfile.ZipFile(path) as archive:
             found = sorted((m for m in archive.infolist() if not m.is_dir()), key=_filename)
     except OSError as error:
-        raise DataError(f"{name} cannot be read: {error.strerror}.", mend) from None
+        raise DataError(f"{name} cannot be read: {error.strerror}.", remedy) from None
     except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:
-        raise DataError(f"{name} is no whole zip archive: {error}.", mend) from None
+        raise DataError(f"{name} is no whole zip archive: {error}.", remedy) from None
     if sum(member.compress_size for member in found) > size:
-        raise DataError(f"{name} is refused: its members overlap.", mend)
+        raise DataError(f"{name} is refused: its members overlap.", remedy)
     return found
 
 

@@ -38,8 +38,8 @@ ADDRESS = "http://images.cocodataset.org"
 ANNOTATIONS = "annotations/annotations_trainval2017.zip"
 TEST_ANNOTATIONS = "annotations/image_info_test2017.zip"
 LARGEST_ANNOTATIONS = 4 * 2**30
-_MEND = "chromaflow ingest --set source.name=coco --set source.annotations=PATH"
-_MEND_ARCHIVE = "chromaflow ingest --set source.name=coco --set source.archive=PATH"
+_REMEDY = "chromaflow ingest --set source.name=coco --set source.annotations=PATH"
+_REMEDY_ARCHIVE = "chromaflow ingest --set source.name=coco --set source.archive=PATH"
 
 
 class Photo(NamedTuple):
@@ -68,8 +68,8 @@ class Coco:
         self._subset = source.subset or "train2017"
         self._address = (source.address or ADDRESS).rstrip("/")
         self._cache = cache(project, "coco")
-        path, mend = self._annotations(project, source, download)
-        photos, self.skipped, known = _read(path, self._subset, source.license, mend)
+        path, remedy = self._annotations(project, source, download)
+        photos, self.skipped, known = _read(path, self._subset, source.license, remedy)
         wanted = choose(source.categories, known, "the set") if source.categories else set()
         self._photos = draw(
             sorted(photo for photo in photos if not wanted or photo.label in wanted),
@@ -77,27 +77,27 @@ class Coco:
             source,
         )
         if not self._photos:
-            raise DataError(f"{path} tells of no photograph that source.categories take.", _MEND)
+            raise DataError(f"{path} tells of no photograph that source.categories take.", _REMEDY)
         self._archive = project.locate(source.archive) if source.archive else None
         if self._archive is not None and not self._archive.exists():
-            raise DataError(f"source.archive = {source.archive} does not exist.", _MEND_ARCHIVE)
+            raise DataError(f"source.archive = {source.archive} does not exist.", _REMEDY_ARCHIVE)
 
     def _annotations(
         self, project: Project, source: CocoSource, download: DownloadSettings
     ) -> tuple[Path, str]:
-        """Where the annotations are, and what mends them where they are broken."""
+        """Where the annotations are, and what fixes them where they are broken."""
         if source.annotations:
-            return project.locate(source.annotations), _MEND
+            return project.locate(source.annotations), _REMEDY
         if source.archive:
             root = project.locate(source.archive)
             for folder in (root, root.parent):
                 for kind in ("instances", "image_info"):
                     path = folder / "annotations" / f"{kind}_{self._subset}.json"
                     if path.is_file():
-                        return path, _MEND
+                        return path, _REMEDY
         part = TEST_ANNOTATIONS if self._subset.startswith("test") else ANNOTATIONS
         path = self._cache / PurePosixPath(part).name
-        fetch_one(Download(f"{self._address}/{part}", path), download, mend=_MEND)
+        fetch_one(Download(f"{self._address}/{part}", path), download, remedy=_REMEDY)
         return path, fetch_anew(path)
 
     @property
@@ -137,7 +137,7 @@ def _reader(archive: Path, subset: str, stack: contextlib.ExitStack) -> Callable
         return lambda file: read_file(folder / file)
     found = {
         PurePosixPath(m.filename).name: m
-        for m in members(archive, f"source.archive = {archive.name}", _MEND_ARCHIVE)
+        for m in members(archive, f"source.archive = {archive.name}", _REMEDY_ARCHIVE)
     }
     opened = stack.enter_context(zipfile.ZipFile(archive))
 
@@ -150,34 +150,34 @@ def _reader(archive: Path, subset: str, stack: contextlib.ExitStack) -> Callable
 
 
 @contextlib.contextmanager
-def _open(path: Path, subset: str, mend: str) -> Iterator[IO[bytes]]:
+def _open(path: Path, subset: str, remedy: str) -> Iterator[IO[bytes]]:
     """The JSON of the annotations, which may lie in its zip archive."""
     if not zipfile.is_zipfile(path):
         with path.open("rb") as file:
             yield file
         return
     names = {f"instances_{subset}.json", f"image_info_{subset}.json"}
-    found = [m for m in members(path, str(path), mend) if PurePosixPath(m.filename).name in names]
+    found = [m for m in members(path, str(path), remedy) if PurePosixPath(m.filename).name in names]
     if not found or found[0].file_size > LARGEST_ANNOTATIONS:
-        raise DataError(f"{path} holds no {' or '.join(sorted(names))}.", mend)
+        raise DataError(f"{path} holds no {' or '.join(sorted(names))}.", remedy)
     with zipfile.ZipFile(path) as archive, archive.open(found[0]) as member:
         yield member
 
 
-def _read(path: Path, subset: str, license_: str, mend: str) -> tuple[list[Photo], int, set[str]]:
+def _read(path: Path, subset: str, license_: str, remedy: str) -> tuple[list[Photo], int, set[str]]:
     """The photographs, how many entries are none, and the names of the categories."""
     tables = _Tables()
     try:
-        with _open(path, subset, mend) as file:
+        with _open(path, subset, remedy) as file:
             tables.read(file)
     except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror}.", mend) from None
+        raise DataError(f"{path} cannot be read: {error.strerror}.", remedy) from None
     except (ijson.JSONError, zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
         # The parser shows the place in the file on further lines.
         reason = str(error).partition("\n")[0]
-        raise DataError(f"{path} is broken: {reason}.", mend) from None
+        raise DataError(f"{path} is broken: {reason}.", remedy) from None
     if not tables.files:
-        raise DataError(f"{path} holds no annotations of COCO: it lists no images.", mend)
+        raise DataError(f"{path} holds no annotations of COCO: it lists no images.", remedy)
     photos = [
         Photo(file, tables.label(image), tables.licenses.get(license_id, license_))
         for image, (file, license_id) in tables.files.items()

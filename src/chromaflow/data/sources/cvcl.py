@@ -28,7 +28,7 @@ ADDRESS = (
 LICENSE = (
     "published for research by Oliva and Torralba (MIT CVCL, 2001); the archive states no license"
 )
-_MEND = "chromaflow ingest --set source.name=cvcl --set source.archive=PATH"
+_REMEDY = "chromaflow ingest --set source.name=cvcl --set source.archive=PATH"
 
 
 class Cvcl:
@@ -44,16 +44,16 @@ class Cvcl:
     """
 
     def __init__(self, project: Project, settings: CvclSource, download: DownloadSettings) -> None:
-        self._path, self._name, mend = published(project, settings, download, ADDRESS, _MEND)
-        found = members(self._path, self._name, mend)
+        self._path, self._name, remedy = published(project, settings, download, ADDRESS, _REMEDY)
+        found = members(self._path, self._name, remedy)
         for member in found:
             if reason := fault(member):
-                raise DataError(f"{self._name} is refused: {member.filename!r} {reason}.", _MEND)
+                raise DataError(f"{self._name} is refused: {member.filename!r} {reason}.", _REMEDY)
         images = self._photographs(found)
         self.skipped = len(found) - len(images)
         known = {self._category(member) for member in images}
         if not known:
-            raise DataError(f"{self._name} holds no <category>_<name>.jpg.", _MEND)
+            raise DataError(f"{self._name} holds no <category>_<name>.jpg.", _REMEDY)
         wanted = choose(settings.categories, known, "the archive")
         chosen = [member for member in images if self._category(member) in wanted]
         self._images = draw(chosen, self._url, settings)
@@ -63,7 +63,7 @@ class Cvcl:
         names = Counter(PurePosixPath(member.filename).name for member in images)
         # The name is the url, and one url is one image.
         if twice := next((name for name, count in names.items() if count > 1), None):
-            raise DataError(f"{self._name} is refused: it holds {twice} twice.", _MEND)
+            raise DataError(f"{self._name} is refused: it holds {twice} twice.", _REMEDY)
         return images
 
     @staticmethod

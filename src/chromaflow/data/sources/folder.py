@@ -43,11 +43,11 @@ class Folder:
     prefix = "folder:"
     split = ""
     setting = "source.folder"
-    mend = "chromaflow ingest --set source.name=folder --set source.folder=PATH"
+    remedy = "chromaflow ingest --set source.name=folder --set source.folder=PATH"
 
     def __init__(self, project: Project, text: str, settings: SourceSettings) -> None:
         if not text:
-            raise DataError("source.name = folder, but source.folder names no folder.", self.mend)
+            raise DataError("source.name = folder, but source.folder names no folder.", self.remedy)
         self._license = settings.license
         self._name = f"{self.setting} = {text}"
         self._root = project.locate(text)
@@ -57,13 +57,13 @@ class Folder:
             self._names = list(self._walk())
         except OSError as error:
             raise DataError(
-                f"{self._name}: {error.filename} cannot be read: {error.strerror}", self.mend
+                f"{self._name}: {error.filename} cannot be read: {error.strerror}", self.remedy
             ) from None
         if not self._names:
             kinds = " ".join(sorted(EXTENSIONS))
             raise DataError(
                 f"{self._name} holds no image ({kinds}); links to other folders are passed over.",
-                self.mend,
+                self.remedy,
             )
         self._names = self._choose(self._names, settings)
 
@@ -76,13 +76,15 @@ class Folder:
     def _check(self, project: Project) -> None:
         if not self._root.is_dir():
             state = "is no folder" if self._root.exists() else "does not exist"
-            raise DataError(f"{self._name} {state}.", self.mend)
+            raise DataError(f"{self._name} {state}.", self.remedy)
         self._root = self._root.resolve()
         if project.root.resolve().is_relative_to(self._root):
-            raise DataError(f"{self._name} holds this checkout, with all its pictures.", self.mend)
+            raise DataError(
+                f"{self._name} holds this checkout, with all its pictures.", self.remedy
+            )
         if self._root.is_relative_to(project.raw.resolve()):
             raise DataError(
-                f"{self._name} lies in {project.raw}, which is ingest's own.", self.mend
+                f"{self._name} lies in {project.raw}, which is ingest's own.", self.remedy
             )
 
     def _walk(self) -> Iterator[str]:

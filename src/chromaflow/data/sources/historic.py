@@ -20,7 +20,7 @@ class Historic(Folder):
     prefix = "historic:"
     split = "historic"
     setting = "source.historic"
-    mend = "chromaflow ingest --set source.historic=PATH"
+    remedy = "chromaflow ingest --set source.historic=PATH"
 
     def _choose(self, names: list[str], _settings: SourceSettings) -> list[str]:
         return names

@@ -25,7 +25,7 @@ from chromaflow.project.splits import SPLITS
 from chromaflow.settings import DownloadSettings
 from chromaflow.settings.sources import HubSource
 
-_MEND = "chromaflow ingest --set source.name=huggingface --set source.repository=OWNER/NAME"
+_REMEDY = "chromaflow ingest --set source.name=huggingface --set source.repository=OWNER/NAME"
 _INDEX_BLOCK = 2**16
 _DATA_BLOCK = 4 * 2**20
 _BATCH = 16
@@ -38,18 +38,18 @@ class Hub:
         repository: `OWNER/NAME`.
         revision: A branch, tag or commit.
         address: Of the hub; empty means the public one.
-        mend: The command that mends what cannot be read.
+        remedy: The command that fixes what cannot be read.
 
     Raises:
         DataError: The data set or the revision is not there, or may not be read with this token.
         ServerError: The hub does not answer.
     """
 
-    def __init__(self, repository: str, revision: str, address: str, mend: str) -> None:
+    def __init__(self, repository: str, revision: str, address: str, remedy: str) -> None:
         from huggingface_hub import HfApi, HfFileSystem  # noqa: PLC0415  # slow to load
 
         self.repository = repository
-        self._mend = mend
+        self._remedy = remedy
         endpoint = address.rstrip("/") or None
         with self.told():
             api = HfApi(endpoint=endpoint)
@@ -74,18 +74,18 @@ class Hub:
             yield
         except errors.GatedRepoError:
             raise DataError(
-                f"{name} may not be read with this token, or without one.", self._mend
+                f"{name} may not be read with this token, or without one.", self._remedy
             ) from None
         except errors.HFValidationError:
-            raise DataError(f"{name}: its name is none; write OWNER/NAME.", self._mend) from None
+            raise DataError(f"{name}: its name is none; write OWNER/NAME.", self._remedy) from None
         except errors.RevisionNotFoundError:
-            raise DataError(f"{name} has no such source.revision.", self._mend) from None
+            raise DataError(f"{name} has no such source.revision.", self._remedy) from None
         except (errors.RepositoryNotFoundError, FileNotFoundError):
             raise DataError(
-                f"{name} is not there, or may not be read with this token.", self._mend
+                f"{name} is not there, or may not be read with this token.", self._remedy
             ) from None
         except errors.HfHubHTTPError as error:
-            raise _refused(name, error, self._mend) from None
+            raise _refused(name, error, self._remedy) from None
         except (errors.HTTPError, ConnectionError, TimeoutError):  # type: ignore[attr-defined]
             raise ServerError(
                 f"{name}: the hub does not answer.", "run the command again: it goes on"
@@ -122,10 +122,10 @@ class Hub:
         return pq.ParquetFile(self._files.open(path, "rb", block_size=block))
 
 
-def _refused(name: str, error: Any, mend: str) -> UserError:
+def _refused(name: str, error: Any, remedy: str) -> UserError:
     status = error.response.status_code if error.response is not None else 0
     if status in (401, 403):
-        return DataError(f"{name} may not be read with this token.", mend)
+        return DataError(f"{name} may not be read with this token.", remedy)
     return ServerError(f"{name}: the hub answers {status}.", "run the command again: it goes on")
 
 
@@ -152,19 +152,19 @@ class HuggingFace:
     """
 
     skipped = 0
-    mend = _MEND
+    remedy = _REMEDY
 
     def __init__(self, _project: Project, source: HubSource, _download: DownloadSettings) -> None:
         self._source = source
         if not source.repository:
             raise DataError(
-                "source.name = huggingface, but source.repository names no data set.", _MEND
+                "source.name = huggingface, but source.repository names no data set.", _REMEDY
             )
         self._open(source.repository, source.revision)
 
     def _open(self, repository: str, revision: str) -> None:
         source = self._source
-        self._hub = Hub(repository, revision, source.address, self.mend)
+        self._hub = Hub(repository, revision, source.address, self.remedy)
         self._subset = source.subset or "train"
         self._license = self._hub.license or source.license
         self._label = source.label_column
@@ -173,7 +173,9 @@ class HuggingFace:
         self._groups = self._draw(self._index())
         self.total = sum(len(group.rows) for group in self._groups)
         if not self.total:
-            raise DataError(f"{repository} holds no image that source.categories take.", self.mend)
+            raise DataError(
+                f"{repository} holds no image that source.categories take.", self.remedy
+            )
 
     def _index(self) -> list[tuple[str, int, int, int]]:
         """File, number, first row and length of every group of rows."""
@@ -195,7 +197,7 @@ class HuggingFace:
                 yield file
         except (pa.ArrowException, OSError) as error:
             raise DataError(
-                f"{name} of {self._hub.repository} is broken: {error}", self.mend
+                f"{name} of {self._hub.repository} is broken: {error}", self.remedy
             ) from None
 
     def _check(self, file: pq.ParquetFile, name: str) -> None:

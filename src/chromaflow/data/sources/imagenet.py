@@ -25,7 +25,7 @@ from chromaflow.settings.sources import ImageNetSource
 LICENSE = "ImageNet terms of access: non-commercial research and education"
 REPOSITORY = "ILSVRC/imagenet-1k"
 _ID = re.compile(r"n\d{8}")
-_MEND = "chromaflow ingest --set source.name=imagenet --set source.archive=PATH"
+_REMEDY = "chromaflow ingest --set source.name=imagenet --set source.archive=PATH"
 _WAYS = (
     f"one of three: accept the terms at https://huggingface.co/datasets/{REPOSITORY}, then "
     "export HF_TOKEN=YOUR_TOKEN; or --set source.archive=PATH, where you have ImageNet on disk; or "
@@ -48,7 +48,7 @@ def open_imagenet(project: Project, settings: ImageNetSource, download: Download
         return ImageNetFolder(path, settings)
     if path.is_file():
         return ImageNetTar(path, settings)
-    raise DataError(f"source.archive = {settings.archive} does not exist.", _MEND)
+    raise DataError(f"source.archive = {settings.archive} does not exist.", _REMEDY)
 
 
 SOURCE: Opener = open_imagenet
@@ -60,7 +60,7 @@ class ImageNetHub(HuggingFace):
     Labels are WordNet ids. Raises as `open_imagenet`.
     """
 
-    mend = _WAYS
+    remedy = _WAYS
 
     def __init__(
         self, _project: Project, source: ImageNetSource, _download: DownloadSettings
@@ -109,7 +109,7 @@ class _OnDisk:
         self._places = draw(places, lambda place: place.url, settings)
         if not self._places:
             raise DataError(
-                f"{name} holds no image of ImageNet that source.categories take.", _MEND
+                f"{name} holds no image of ImageNet that source.categories take.", _REMEDY
             )
 
     @property
@@ -139,12 +139,12 @@ class ImageNetFolder(_OnDisk):
         places = [root / part / subset for part in ("", "ILSVRC/Data/CLS-LOC", "Data/CLS-LOC")]
         self._folder = next((place for place in places if place.is_dir()), None)
         if self._folder is None:
-            raise DataError(f"{self._name} holds no folder {subset}.", _MEND)
+            raise DataError(f"{self._name} holds no folder {subset}.", _REMEDY)
         self._subset = subset
         try:
             self._take(self._walk(self._folder), self._name, settings)
         except OSError as error:
-            raise DataError(f"{self._name} cannot be read: {error.strerror}.", _MEND) from None
+            raise DataError(f"{self._name} cannot be read: {error.strerror}.", _REMEDY) from None
 
     def _walk(self, folder: Path) -> Iterator[Place]:
         solution = self._solution()
@@ -202,9 +202,9 @@ class ImageNetTar(_OnDisk):
             with path.open("rb") as file:
                 self._take(self._walk(file), name, settings)
         except OSError as error:
-            raise DataError(f"{name} cannot be read: {error.strerror}.", _MEND) from None
+            raise DataError(f"{name} cannot be read: {error.strerror}.", _REMEDY) from None
         except tarfile.TarError as error:
-            raise DataError(f"{name} is no whole tar archive: {error}.", _MEND) from None
+            raise DataError(f"{name} is no whole tar archive: {error}.", _REMEDY) from None
 
     def _walk(self, file: BinaryIO) -> Iterator[Place]:
         with tarfile.open(fileobj=file, mode="r:") as archive:

@@ -23,7 +23,7 @@ LICENSE = (
 )
 LARGEST_TABLE = 2**30
 _COLUMNS = ("photo_id", "photo_image_url")
-_MEND = "chromaflow ingest --set source.name=unsplash --set source.archive=PATH"
+_REMEDY = "chromaflow ingest --set source.name=unsplash --set source.archive=PATH"
 
 
 class Unsplash:
@@ -40,13 +40,13 @@ class Unsplash:
     def __init__(
         self, project: Project, settings: UnsplashSource, download: DownloadSettings
     ) -> None:
-        path, name, mend = published(project, settings, download, ADDRESS, _MEND, "lite.zip")
+        path, name, remedy = published(project, settings, download, ADDRESS, _REMEDY, "lite.zip")
         self._width = settings.width
         self._cache = cache(project, "unsplash") / "images"
-        rows = [row for row in _photos(path, name, mend) if len(row) == len(_COLUMNS)]
+        rows = [row for row in _photos(path, name, remedy) if len(row) == len(_COLUMNS)]
         distinct = {row["photo_id"]: row["photo_image_url"] for row in reversed(rows)}
         if not distinct:
-            raise DataError(f"{name} holds no photograph.", mend)
+            raise DataError(f"{name} holds no photograph.", remedy)
         self.skipped = len(rows) - len(distinct)
         self._photos = draw(sorted(distinct.items()), lambda photo: self._url(photo[0]), settings)
 
@@ -84,18 +84,18 @@ class Unsplash:
 SOURCE: Opener = Unsplash
 
 
-def _photos(path: Path, name: str, mend: str) -> Iterator[Row]:
+def _photos(path: Path, name: str, remedy: str) -> Iterator[Row]:
     """The rows of the table, which may lie in a zip archive."""
     if not zipfile.is_zipfile(path):
-        return text_rows(lambda: path.open("rb"), name, _COLUMNS, "photo_image_url", mend)
+        return text_rows(lambda: path.open("rb"), name, _COLUMNS, "photo_image_url", remedy)
     tables = [
         member
-        for member in members(path, name, mend)
+        for member in members(path, name, remedy)
         if PurePosixPath(member.filename).name.startswith(("photos.tsv", "photos.csv"))
     ]
     if not tables or tables[0].file_size > LARGEST_TABLE:
-        raise DataError(f"{name} holds no table photos.tsv000 or photos.csv000.", mend)
+        raise DataError(f"{name} holds no table photos.tsv000 or photos.csv000.", remedy)
     archive = zipfile.ZipFile(path)
     return text_rows(
-        lambda: cast(BinaryIO, archive.open(tables[0])), name, _COLUMNS, "photo_image_url", mend
+        lambda: cast(BinaryIO, archive.open(tables[0])), name, _COLUMNS, "photo_image_url", remedy
     )

@@ -20,7 +20,7 @@ from chromaflow.settings import DownloadSettings
 from chromaflow.settings.sources import UrlsSource
 
 COLUMNS = ("url", "label", "license", "sha256", "size", "split")
-_MEND = "chromaflow ingest --set source.name=urls --set source.table=FILE"
+_REMEDY = "chromaflow ingest --set source.name=urls --set source.table=FILE"
 
 
 def extension_of(address: str) -> str:
@@ -43,7 +43,7 @@ class Urls:
 
     def __init__(self, project: Project, settings: UrlsSource, _download: DownloadSettings) -> None:
         if not settings.table:
-            raise DataError("source.name = urls, but source.table names no table.", _MEND)
+            raise DataError("source.name = urls, but source.table names no table.", _REMEDY)
         self._settings = settings
         self._cache = cache(project, "urls")
         self._path = project.locate(settings.table)
@@ -53,10 +53,10 @@ class Urls:
         self.total = int(np.count_nonzero(self._chosen))
         self.skipped = len(lots) - len(np.unique(lots[lots > 0]))
         if not self.total:
-            raise DataError(f"{self._name} holds no address in its column url.", _MEND)
+            raise DataError(f"{self._name} holds no address in its column url.", _REMEDY)
 
     def _rows(self) -> Iterator[Row]:
-        return open_table(self._path, self._name, COLUMNS, "url", _MEND)
+        return open_table(self._path, self._name, COLUMNS, "url", _REMEDY)
 
     def _choose(self, lots: NDArray[np.uint64]) -> NDArray[np.bool_]:
         """Which rows to take: the first of each address, of those the lowest lots."""

@@ -31,7 +31,7 @@ FORMAT = {
 # litdata's numbers for an array of uint8 with three dimensions.
 ITEM = (4, 3)
 UINT32 = 4
-_MEND = "chromaflow preprocess"
+_REMEDY = "chromaflow preprocess"
 # A chunk of litdata holds 16 MiB or so, and a process may open 1024 files.
 _OPEN_CHUNKS = 256
 
@@ -76,11 +76,11 @@ def _read_index(folder: Path) -> list[_Entry]:
             for entry in entries
         )
     except FileNotFoundError:
-        raise DataError(f"{folder} holds no Lab shards: no {INDEX}.", f"run {_MEND}") from None
+        raise DataError(f"{folder} holds no Lab shards: no {INDEX}.", f"run {_REMEDY}") from None
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{path} cannot be read: {error}", f"run {_MEND}") from None
+        raise DataError(f"{path} cannot be read: {error}", f"run {_REMEDY}") from None
     if not known:
-        raise DataError(f"{path} does not describe Lab shards of chromaflow.", f"run {_MEND}")
+        raise DataError(f"{path} does not describe Lab shards of chromaflow.", f"run {_REMEDY}")
     return entries
 
 
@@ -91,7 +91,7 @@ def _is_whole(path: Path, entry: _Entry) -> bool:
 def _check(folder: Path, entries: Sequence[_Entry]) -> None:
     for entry in entries:
         if not _is_whole(folder / entry.name, entry):
-            raise DataError(f"{folder / entry.name} is missing or cut short.", f"run {_MEND}")
+            raise DataError(f"{folder / entry.name} is missing or cut short.", f"run {_REMEDY}")
 
 
 def is_empty(folder: Path) -> bool:
@@ -128,7 +128,7 @@ def read_labels(folder: Path) -> Labels:
     Raises:
         DataError: They are missing, broken, or those of other shards.
     """
-    path, mend = folder / LABELS, f"run {_MEND}"
+    path, remedy = folder / LABELS, f"run {_REMEDY}"
     images = sum(entry.images for entry in _read_index(folder))
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -137,11 +137,11 @@ def read_labels(folder: Path) -> Labels:
         fits = content["index"] == files.sha256_of(folder / INDEX) and len(numbers) == images
         known = bool(np.all((numbers >= -1) & (numbers < len(names))))
     except FileNotFoundError:
-        raise DataError(f"{path} is missing: the shards have no labels.", mend) from None
+        raise DataError(f"{path} is missing: the shards have no labels.", remedy) from None
     except (OSError, ValueError, KeyError, TypeError, OverflowError) as error:
-        raise DataError(f"{path} cannot be read: {error}", mend) from None
+        raise DataError(f"{path} cannot be read: {error}", remedy) from None
     if not fits or not known:
-        raise DataError(f"{path} holds the labels of other shards.", mend)
+        raise DataError(f"{path} holds the labels of other shards.", remedy)
     return Labels(names, numbers)
 
 
@@ -209,7 +209,7 @@ class LabShards:
         if not self._entries:
             raise DataError(
                 f"{self._folder} is empty: no accepted photograph fell into this split.",
-                f"add photographs or change split in params.yaml, then run {_MEND}",
+                f"add photographs or change split in params.yaml, then run {_REMEDY}",
             )
         if mirror is None:
             _check(self._folder, self._entries)
@@ -248,7 +248,7 @@ class LabShards:
             return self._read(number, position - self._starts[number])
         except (OSError, ValueError, struct.error) as error:
             place = self._folder / self._entries[number].name
-            raise DataError(f"{place} cannot be read: {error}", f"run {_MEND}") from None
+            raise DataError(f"{place} cannot be read: {error}", f"run {_REMEDY}") from None
 
     def _read(self, number: int, place: int) -> LabItem:
         while True:

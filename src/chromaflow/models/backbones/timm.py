@@ -202,14 +202,16 @@ def _weights_of(backbone: str, weights: str) -> dict[str, Any]:
 
 
 def _check_file(path: Path) -> Path:
-    mend = "set model.network.weights to a safetensors file, published or none"
+    remedy = "set model.network.weights to a safetensors file, published or none"
     if path.suffix != ".safetensors":
-        raise ModelError(f"model.network.weights = {path} is no safetensors file.", mend)
+        raise ModelError(f"model.network.weights = {path} is no safetensors file.", remedy)
     try:
         with safetensors.safe_open(path, "pt") as file:
             file.keys()
     except (OSError, SafetensorError) as error:
-        raise ModelError(f"model.network.weights = {path} cannot be read: {error}", mend) from None
+        raise ModelError(
+            f"model.network.weights = {path} cannot be read: {error}", remedy
+        ) from None
     return path
 
 

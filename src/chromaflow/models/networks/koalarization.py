@@ -18,7 +18,7 @@ class Koalarization(Network):
     TensorFlow counts the classes of ImageNet; timm has 1000, without the background. The published
     network ends in tanh and one more doubling of the size: here tanh is the codebook's, and the
     output is half the size of the picture. With a squared error both learn the same: four pixels of
-    one color err as the color errs from their mean, and by what no color could mend.
+    one color err as the color errs from their mean, and by what no color could correct.
 
     Args:
         channels: Channels of the output, those of the codebook.

@@ -1,4 +1,4 @@
-"""What is installed, which device there is, what answers; and for the rest, what mends it."""
+"""What is installed, which device there is, what answers; and for the rest, what fixes it."""
 
 import importlib.metadata
 import os
@@ -45,13 +45,13 @@ class Check:
         name: What was looked at.
         state: "failed" stops work, "warning" stops or slows some of it.
         detail: What was found.
-        mend: The command or change that mends it; empty where nothing is wrong.
+        remedy: The command or change that fixes it; empty where nothing is wrong.
     """
 
     name: str
     state: Literal["ok", "warning", "failed"]
     detail: str
-    mend: str = ""
+    remedy: str = ""
 
 
 def examine(project: Project | None = None, settings: Settings | None = None) -> list[Check]:
@@ -70,9 +70,9 @@ def examine(project: Project | None = None, settings: Settings | None = None) ->
         settings = settings or settings_module.load(project)
     except UserError as error:
         trouble = [
-            Check("params.yaml", "failed", error.problem, error.mend)
+            Check("params.yaml", "failed", error.problem, error.remedy)
             if project
-            else Check("checkout", "warning", error.problem, error.mend)
+            else Check("checkout", "warning", error.problem, error.remedy)
         ]
     checks = [_python(), *_packages(), _device(settings or Settings()), _encoder(), _git(), _dvc()]
     if project:
@@ -132,10 +132,10 @@ def _extra(extra: str, wanted: list[Requirement]) -> Check:
             found.append(f"{requirement.name} {version}")
     if not wrong:
         return Check(name, "ok", ", ".join(found))
-    mend = f"make setup, or pip install 'chromaflow{f'[{extra}]' if extra else ''}'"
+    remedy = f"make setup, or pip install 'chromaflow{f'[{extra}]' if extra else ''}'"
     if not extra:
-        return Check(name, "failed", ", ".join(wrong), mend)
-    return Check(name, "warning", f"{', '.join(wrong)}; needed for {_PURPOSE[extra]}", mend)
+        return Check(name, "failed", ", ".join(wrong), remedy)
+    return Check(name, "warning", f"{', '.join(wrong)}; needed for {_PURPOSE[extra]}", remedy)
 
 
 def _version(name: str) -> str:
@@ -197,8 +197,8 @@ def _device(settings: Settings) -> Check:
         found.append("Apple GPU (MPS)")
     detail = "; ".join([*found, f"CPU with {cores} cores"])
     if settings.training.accelerator == "gpu" and not found:
-        mend = "--set training.accelerator=auto"
-        return Check("device", "failed", f"{detail}; training.accelerator asks for a GPU", mend)
+        remedy = "--set training.accelerator=auto"
+        return Check("device", "failed", f"{detail}; training.accelerator asks for a GPU", remedy)
     return Check("device", "ok", detail)
 
 
@@ -226,10 +226,10 @@ def _dvc() -> Check:
 
 def _disk(project: Project) -> Check:
     free = shutil.disk_usage(project.root).free / _GIB
-    detail, mend = f"{free:.1f} GiB free at {project.root}", "free some space"
+    detail, remedy = f"{free:.1f} GiB free at {project.root}", "free some space"
     if free < 1:
-        return Check("disk", "failed", detail, mend)
-    return Check("disk", "ok", detail) if free >= 5 else Check("disk", "warning", detail, mend)
+        return Check("disk", "failed", detail, remedy)
+    return Check("disk", "ok", detail) if free >= 5 else Check("disk", "warning", detail, remedy)
 
 
 def _pipeline(project: Project) -> Check:
@@ -257,7 +257,7 @@ def _champion(project: Project, settings: Settings) -> Check:
     try:
         found = Registry(project, settings).champion_summary()
     except UserError as error:
-        return Check("champion", "failed", error.problem, error.mend)
+        return Check("champion", "failed", error.problem, error.remedy)
     if found is None:
         return Check("champion", "warning", "nothing serves yet", "chromaflow retrain")
     detail = f"{found.model} version {found.version} since {found.since}"
@@ -273,22 +273,22 @@ def _servers(project: Project, settings: Settings) -> Iterator[Check]:
         elif launch.listens(server.host, server.port):
             who = describe_listener(server.port) or "another program"
             detail = f"port {server.port} is taken by {who}"
-            mend = f"end it, or --set {server.setting}={server.port + 1}"
-            yield Check(name, "warning", detail, mend)
+            remedy = f"end it, or --set {server.setting}={server.port + 1}"
+            yield Check(name, "warning", detail, remedy)
         else:
             detail = f"does not run, none is needed; port {server.port} is free for chromaflow up"
             yield Check(name, "ok", detail)
 
 
 def render(checks: list[Check]) -> None:
-    """Print the checks, for people, and what mends those that are not in order."""
+    """Print the checks, for people, and what fixes those that are not in order."""
     marks = {"ok": "[green]ok[/]", "warning": "[yellow]warning[/]", "failed": "[red]failed[/]"}
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     table.add_column(no_wrap=True)
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
     for check in checks:
-        detail = check.detail + (f"\n→ {check.mend}" if check.mend else "")
+        detail = check.detail + (f"\n→ {check.remedy}" if check.remedy else "")
         table.add_row(marks[check.state], _plain(check.name), _plain(detail))
     Console(highlight=False).print(table)
 

@@ -30,10 +30,10 @@ def status(project: Project, settings: Settings) -> dict[str, Any]:
 
     Returns:
         `serving`: the fields of `chromaflow.tracking.registry.champion.ChampionSummary`, or
-        `{"mend"}` where there is no champion yet. `stale`: for each stage the reasons, in words.
+        `{"remedy"}` where there is no champion yet. `stale`: for each stage the reasons, in words.
         `unfinished`: the trainings that were interrupted, `fingerprint` and `changed` (UTC) each.
         `servers`: the addresses of those that answer. Where a part cannot be told, it is
-        `{"problem", "mend"}`.
+        `{"problem", "remedy"}`.
     """
     return {
         "serving": _told(lambda: _champion(project, settings)),
@@ -45,14 +45,14 @@ def status(project: Project, settings: Settings) -> dict[str, Any]:
 
 def _champion(project: Project, settings: Settings) -> dict[str, Any]:
     found = Registry(project, settings).champion_summary()
-    return asdict(found) if found else {"mend": "chromaflow retrain"}
+    return asdict(found) if found else {"remedy": "chromaflow retrain"}
 
 
 def _told(ask: Any) -> Any:
     try:
         return ask()
     except UserError as error:
-        return {"problem": error.problem, "mend": error.mend}
+        return {"problem": error.problem, "remedy": error.remedy}
 
 
 def stale_stages(project: Project) -> dict[str, list[str]]:
@@ -131,22 +131,22 @@ def render(result: Mapping[str, Any]) -> None:
     table.add_row("stale", _words_of_stale(result["stale"]))
     for row in result["unfinished"]:
         line = f"training {row['fingerprint'][:12]}, last saved {row['changed']}"
-        mend = "chromaflow retrain goes on from there, if code, data and settings are the same"
-        table.add_row("unfinished", f"{line}\n→ {mend}")
+        remedy = "chromaflow retrain goes on from there, if code, data and settings are the same"
+        table.add_row("unfinished", f"{line}\n→ {remedy}")
     servers = [f"{name} {address}" for name, address in result["servers"].items()]
     table.add_row("servers", "\n".join(servers) or "none answers → chromaflow up")
     Console(highlight=False, markup=False).print(table)
 
 
 def _words_of_problem(part: Mapping[str, Any]) -> str:
-    return f"unknown: {part['problem']}" + (f"\n→ {part['mend']}" if part["mend"] else "")
+    return f"unknown: {part['problem']}" + (f"\n→ {part['remedy']}" if part["remedy"] else "")
 
 
 def _words_of_serving(part: Mapping[str, Any]) -> str:
     if "problem" in part:
         return _words_of_problem(part)
     if "version" not in part:
-        return f"nothing yet → {part['mend']}"
+        return f"nothing yet → {part['remedy']}"
     metrics = [f"{name} {value:.4g}" for name, value in sorted(part["metrics"].items())]
     lines = [
         f"{part['model']} version {part['version']}, champion since {part['since']}",

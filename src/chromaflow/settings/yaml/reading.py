@@ -37,18 +37,18 @@ def _build(values: Mapping[str, Any], origin: str) -> Settings:
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:
-    mend = f"git diff {path.name} shows what changed; chromaflow settings shows every setting"
+    remedy = f"git diff {path.name} shows what changed; chromaflow settings shows every setting"
     try:
         values = yaml.load(path.read_text(encoding="utf-8"), Loader)  # noqa: S506 (it is safe)
     except OSError as error:
-        raise SettingsError(f"{path} cannot be read: {error.strerror}.", mend) from None
+        raise SettingsError(f"{path} cannot be read: {error.strerror}.", remedy) from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{path} is not valid YAML: {error}", mend) from None
+        raise SettingsError(f"{path} is not valid YAML: {error}", remedy) from None
     if values is None:
         return {}
     if not isinstance(values, dict):
         kind = type(values).__name__
-        raise SettingsError(f"{path} must hold settings by name, not a {kind}.", mend)
+        raise SettingsError(f"{path} must hold settings by name, not a {kind}.", remedy)
     # A group without a setting keeps its defaults.
     return {key: {} if value is None else value for key, value in values.items()}
 
