@@ -94,7 +94,7 @@ def retrain(preset: str = "", recipe: str = "", overrides: tuple[str, ...] = ())
     """
     project = Project.find(Path(__file__).resolve().parent)
     # Another flow would change the settings and the data under this one.
-    with project.alone("retrain"):
+    with project.lock("retrain"):
         _run_steps(project, settle(project, preset, recipe, overrides))
 
 

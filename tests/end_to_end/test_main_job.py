@@ -114,7 +114,7 @@ def test_a_second_run_trains_nothing_and_says_what_serves(trained: tuple[Project
 def test_two_flows_never_share_a_checkout(trained: tuple[Project, str]) -> None:
     project, _ = trained
     before = project.params.read_bytes()
-    with project.alone("retrain"):
+    with project.lock("retrain"):
         refused = chromaflow(project, "retrain", "--set=seed=5", check=False)
     assert refused.returncode == 75
     assert "another retrain is at work" in refused.stderr

@@ -127,7 +127,7 @@ def run_recipe(project: Project, settings: Settings, recipe: str, budget: float)
         found = json.loads(path.read_text(encoding="utf-8"))
         return Row(**{**found, "costs": Costs(**found["costs"])})
     values, seconds = _budgeted(place, settings, budget)
-    with project.alone("training"):
+    with project.lock("training"):
         summary = train_as_run(place, values, fingerprint(place, values), name=recipe)
     judged = evaluate(place, values)
     registered = register(place, values)

@@ -201,7 +201,7 @@ def sweep(
         return float(result[metric])
 
     ended = (TrialState.COMPLETE, TrialState.PRUNED)
-    with project.alone("training"), console.progress("Sweeping", trials) as advance:
+    with project.lock("training"), console.progress("Sweeping", trials) as advance:
         done = len(study.get_trials(deepcopy=False, states=ended))
         advance(done)
         study.optimize(

@@ -44,7 +44,7 @@ class Project:
         )
 
     @contextlib.contextmanager
-    def alone(self, work: str, *, wait: bool = False) -> Iterator[None]:
+    def lock(self, work: str, *, wait: bool = False) -> Iterator[None]:
         """Let one process at a time do some work in this checkout; a killed one lets go.
 
         Args:
@@ -172,7 +172,7 @@ class Project:
         return self.root / "reports" / "index.html"
 
     @property
-    def lock(self) -> Path:
+    def requirements_lock(self) -> Path:
         """The pinned environment."""
         return self.root / "requirements.lock"
 

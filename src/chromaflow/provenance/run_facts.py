@@ -79,7 +79,7 @@ def _records(project: Project) -> dict[str, bytes]:
         "params.yaml": project.params,
         "quality.json": project.quality_record,
         "releases.yaml": project.releases,
-        "requirements.lock": project.lock,
+        "requirements.lock": project.requirements_lock,
         "validation.json": project.validation_report,
     }
     return {name: path.read_bytes() for name, path in paths.items() if path.is_file()}

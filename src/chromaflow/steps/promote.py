@@ -27,7 +27,7 @@ def promote(project: Project, settings: Settings) -> PromoteResult:
     """
     digest = candidate_digest(project)
     registry = Registry(project, settings)
-    with project.alone("registry", wait=True):
+    with project.lock("registry", wait=True):
         candidate = registry.version_of(digest)
         if candidate is None:
             raise ModelError(

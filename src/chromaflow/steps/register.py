@@ -51,7 +51,7 @@ def register(project: Project, settings: Settings) -> RegisterResult:
     """
     digest = candidate_digest(project)
     registry = Registry(project, settings)
-    with project.alone("registry", wait=True):
+    with project.lock("registry", wait=True):
         found = registry.version_of(digest)
         version = found or register_candidate(registry, digest)
     return RegisterResult(

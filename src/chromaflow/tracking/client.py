@@ -103,7 +103,7 @@ def _first_use(project: Project, uri: str) -> Iterator[None]:
     if is_server(uri):
         yield
         return
-    with project.alone("mlflow", wait=True):
+    with project.lock("mlflow", wait=True):
         path = sqlite_path(uri)
         if path is not None and not path.exists():
             _make_database(path)

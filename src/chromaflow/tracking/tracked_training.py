@@ -24,7 +24,7 @@ def train_tracked(project: Project, settings: Settings) -> dict[str, Any]:
         ServerError: Another training is at work in this checkout, or MLflow does not answer.
         UserError: Whatever stops the training itself.
     """
-    with project.alone("training") if is_first_rank() else contextlib.nullcontext():
+    with project.lock("training") if is_first_rank() else contextlib.nullcontext():
         found = fingerprint(project, settings)
         summary = result_cache.summary_file(project, found)
         if not dvc.awaits(project, "reports/training/summary.json", summary):

@@ -212,7 +212,7 @@ def test_what_stood_there_does_not_show(change, accept, snapshot, small, tmp_pat
 
 def test_one_at_a_time(accept, snapshot, small):
     project = accept(snapshot)
-    with project.alone("preprocess"), pytest.raises(ServerError, match="another preprocess"):
+    with project.lock("preprocess"), pytest.raises(ServerError, match="another preprocess"):
         write_store(project, small)
 
 

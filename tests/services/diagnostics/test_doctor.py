@@ -89,9 +89,9 @@ def test_pinned_versions(project: Project, monkeypatch: pytest.MonkeyPatch) -> N
         "no-such-package==1 ; python_version < '3'",
         "# a comment",
     ]
-    project.lock.write_text("\n".join(pins[:1]) + "\n")
+    project.requirements_lock.write_text("\n".join(pins[:1]) + "\n")
     assert doctor._lock(project) == Check("pinned versions", "ok", "all 1 as in requirements.lock")
-    project.lock.write_text("\n".join(pins) + "\nnot-installed==2.0\n")
+    project.requirements_lock.write_text("\n".join(pins) + "\nnot-installed==2.0\n")
     check = doctor._lock(project)
     assert check.state == "warning"
     assert check.detail.startswith("typing-extensions ")

@@ -331,7 +331,7 @@ def build_snapshot(
         DataError: The source cannot be used, or the disk is full.
         ServerError: Another ingest is at work.
     """
-    with project.alone("ingest"):
+    with project.lock("ingest"):
         sources = _open_sources(project, settings)
         try:
             return _renew(project, settings, sources, progress)

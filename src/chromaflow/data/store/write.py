@@ -111,7 +111,7 @@ def write_store(
         raise SettingsError("preprocess.shard_size must be below 4GiB.", "64MiB is a good size")
     groups = _read_groups(project, settings)
     try:
-        with project.alone("preprocess"):
+        with project.lock("preprocess"):
             return _write(project, settings, groups, progress)
     except OSError as error:
         full = error.errno in {errno.ENOSPC, errno.EDQUOT}

@@ -148,9 +148,9 @@ def _version(name: str) -> str:
 def _lock(project: Project) -> Check:
     """Compare what is installed with the pinned environment."""
     try:
-        text = project.lock.read_text(encoding="utf-8")
+        text = project.requirements_lock.read_text(encoding="utf-8")
     except OSError:
-        detail = f"{project.lock.name} is missing: nothing pins the environment"
+        detail = f"{project.requirements_lock.name} is missing: nothing pins the environment"
         return Check("pinned versions", "warning", detail, "make lock")
     installed: dict[str, str] = {
         canonicalize_name(item.metadata["Name"]): item.version
@@ -165,7 +165,9 @@ def _lock(project: Project) -> Check:
     ]
     missing = [name for name in pinned if name not in installed]
     if not other and not missing:
-        return Check("pinned versions", "ok", f"all {len(pinned)} as in {project.lock.name}")
+        return Check(
+            "pinned versions", "ok", f"all {len(pinned)} as in {project.requirements_lock.name}"
+        )
     shown = [*other, *(f"{name} is missing" for name in missing)]
     more = f" and {len(shown) - 5} more" if len(shown) > 5 else ""
     return Check("pinned versions", "warning", ", ".join(shown[:5]) + more, "make setup")
