@@ -82,7 +82,7 @@ def seconds_a_step(project: Project, settings: Settings) -> float:
     short = settings.model_copy(update={"training": settings.training.model_copy(update=update)})
     clock = _Clock()
     with tempfile.TemporaryDirectory(prefix="chromaflow-") as folder:
-        train(project.beside(Path(folder)), short, callbacks=[clock])
+        train(project.relocated(Path(folder)), short, callbacks=[clock])
     return statistics.median(clock.times[_WARM:]) / settings.training.threads
 
 
@@ -96,7 +96,7 @@ def _within(settings: Settings, seconds: float, budget: float) -> Settings:
 def _place(project: Project, settings: Settings, recipe: str, budget: float) -> Project:
     """Where a recipe is trained; another data set, code or budget is another place."""
     digest = hashlib.sha256(f"{fingerprint(project, settings)} {budget}".encode()).hexdigest()
-    return project.apart(f"compare-{recipe}-{digest[:12]}")
+    return project.trial(f"compare-{recipe}-{digest[:12]}")
 
 
 def _budgeted(place: Project, settings: Settings, budget: float) -> tuple[Settings, float]:

@@ -126,7 +126,7 @@ def find_lr(
     rising = _Rising(low, high, steps)
     with tempfile.TemporaryDirectory(prefix="chromaflow-") as folder:
         try:
-            train(project.beside(Path(folder)), chosen, callbacks=[rising])
+            train(project.relocated(Path(folder)), chosen, callbacks=[rising])
         except TrainingStoppedError:
             # The loss became no number: the end of the curve, unless nothing came before it.
             if len(rising.rates) < 10:

@@ -196,15 +196,15 @@ class Project:
         """Verified copies of the champions' model folders, one folder a digest."""
         return self.state / "champions"
 
-    def apart(self, name: str) -> "Project":
+    def trial(self, name: str) -> "Project":
         """The same checkout for a trial, whose model and reports lie apart from the candidate's.
 
         Args:
             name: Of the trial, a file name.
         """
-        return self.beside(self.state / "trials" / name)
+        return self.relocated(self.state / "trials" / name)
 
-    def beside(self, folder: Path) -> "Project":
+    def relocated(self, folder: Path) -> "Project":
         """The same checkout, whose model, its reports and checkpoints lie in another folder."""
         return _Trial(self.root, folder)
 
