@@ -12,7 +12,7 @@ from prefect.tasks import exponential_backoff
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from chromaflow import settings
-from chromaflow.errors import TEMPORARY_FAILURE, run_told
+from chromaflow.errors import TEMPORARY_FAILURE, run_cli
 from chromaflow.project import dvc
 from chromaflow.project.paths import Project
 from chromaflow.services.prefect import wait_for_server
@@ -136,4 +136,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run_told(main)
+    run_cli(main)

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from chromaflow.errors import ChromaflowWarning, DataError, ServerError, run_told
+from chromaflow.errors import ChromaflowWarning, DataError, ServerError, run_cli
 
 
 def fails_with(error: BaseException) -> Callable[[], None]:
@@ -33,7 +33,7 @@ def test_what_a_user_can_fix_is_told_without_a_traceback(
     error: BaseException, code: int, told: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as ended:
-        run_told(fails_with(error))
+        run_cli(fails_with(error))
     assert ended.value.code == code
     assert told in capsys.readouterr().err
 
@@ -41,7 +41,7 @@ def test_what_a_user_can_fix_is_told_without_a_traceback(
 def test_a_defect_keeps_its_traceback() -> None:
     for error in (ValueError("a defect"), OSError(errno.EIO, "broken disk")):
         with pytest.raises(type(error)):
-            run_told(fails_with(error))
+            run_cli(fails_with(error))
 
 
 def test_a_warning_is_a_sentence(
@@ -55,7 +55,7 @@ def test_a_warning_is_a_sentence(
 
     with warnings.catch_warnings():
         warnings.simplefilter("always")
-        run_told(warn)
+        run_cli(warn)
     first, *rest = capsys.readouterr().err.splitlines()
     assert first == "warning: the record has a gap"
     assert "test_errors.py" in rest[0]

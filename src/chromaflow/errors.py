@@ -60,7 +60,7 @@ class ChromaflowWarning(UserWarning):
     """Something that does not stop the work and that its user should know."""
 
 
-def run_told(function: Callable[[], None]) -> None:
+def run_cli(function: Callable[[], None]) -> None:
     """Run a program; what its user can fix is told in a sentence, never as a traceback.
 
     Args:

@@ -11,7 +11,7 @@ from chromaflow.settings import Settings
 from chromaflow.training.data.module import Batch
 from chromaflow.training.fit import fingerprint, train
 from chromaflow.training.module import ColorizerTraining
-from chromaflow.training.trainer import size_told
+from chromaflow.training.trainer import explain_memory_errors
 
 MakeLab = Callable[..., Project]
 
@@ -30,7 +30,10 @@ SPENT = [
 def test_spent_memory_is_told_with_what_helps(error: Exception) -> None:
     values = {"training": {"batch": 24, "crop": 96}, "model": {"network": {"width": 2.0}}}
     settings = Settings.model_validate(values)
-    with pytest.raises(TrainingStoppedError, match="more memory") as caught, size_told(settings):
+    with (
+        pytest.raises(TrainingStoppedError, match="more memory") as caught,
+        explain_memory_errors(settings),
+    ):
         raise error
     for words in ("training.batch (24", "training.crop (96)", "model.network.width (2)"):
         assert words in caught.value.remedy
@@ -38,12 +41,12 @@ def test_spent_memory_is_told_with_what_helps(error: Exception) -> None:
 
 
 def test_truly_spent_memory() -> None:
-    with pytest.raises(TrainingStoppedError, match="memory"), size_told(Settings()):
+    with pytest.raises(TrainingStoppedError, match="memory"), explain_memory_errors(Settings()):
         torch.empty(2**60, dtype=torch.uint8)
 
 
 def test_other_errors_pass() -> None:
-    with pytest.raises(RuntimeError, match="size of tensor"), size_told(Settings()):
+    with pytest.raises(RuntimeError, match="size of tensor"), explain_memory_errors(Settings()):
         torch.zeros(2) + torch.zeros(3)
 
 
@@ -52,14 +55,14 @@ def test_one_value_for_batch_normalization_names_batch_and_crop() -> None:
     layer = torch.nn.BatchNorm2d(4)
     with (
         pytest.raises(SettingsError, match=r"training.batch = 1 and training.crop = 32") as caught,
-        size_told(settings),
+        explain_memory_errors(settings),
     ):
         layer(torch.zeros(1, 4, 1, 1))
     assert "raise" in caught.value.remedy
 
 
 def test_other_values_refused_stay_what_they_are() -> None:
-    with pytest.raises(ValueError, match="other"), size_told(Settings()):
+    with pytest.raises(ValueError, match="other"), explain_memory_errors(Settings()):
         raise ValueError("other")
 
 

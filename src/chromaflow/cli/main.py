@@ -17,7 +17,7 @@ from chromaflow.cli.options import (
     load,
     print_result,
 )
-from chromaflow.errors import run_told
+from chromaflow.errors import run_cli
 from chromaflow.project.paths import Project
 from chromaflow.steps.table import STEPS, Step
 
@@ -174,7 +174,7 @@ def common(
 
 def main() -> None:
     """Run the command line."""
-    run_told(app)
+    run_cli(app)
 
 
 if __name__ == "__main__":

@@ -29,7 +29,11 @@ from chromaflow.training.checkpoints import disk_error, readable
 from chromaflow.training.data.module import LabData
 from chromaflow.training.module import ColorizerTraining
 from chromaflow.training.optimizers import initialize
-from chromaflow.training.trainer import build_trainer, quiet_and_deterministic, size_told
+from chromaflow.training.trainer import (
+    build_trainer,
+    explain_memory_errors,
+    quiet_and_deterministic,
+)
 
 CODE = (
     "color",
@@ -174,7 +178,7 @@ def train(
         ]
         trainer = build_trainer(training, loggers, [*own, *callbacks], validates=validates)
         resumed = checkpoints.path if readable(checkpoints.path) else None
-        with size_told(settings):
+        with explain_memory_errors(settings):
             trainer.fit(module, datamodule=data, ckpt_path=resumed, weights_only=True)
     summary: dict[str, Any] = {
         "steps": trainer.global_step,

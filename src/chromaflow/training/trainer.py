@@ -52,7 +52,7 @@ def quiet_and_deterministic(threads: int) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def size_told(settings: Settings) -> Iterator[None]:
+def explain_memory_errors(settings: Settings) -> Iterator[None]:
     """Tell what helps where batch and crop are too large or too small; other errors pass.
 
     Args:

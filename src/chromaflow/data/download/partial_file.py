@@ -82,7 +82,7 @@ class Partial:
         self._target = target
         self._path = partial_of(target)
         self._algorithm, _, self._wanted = checksum.lower().partition(":")
-        self._told = size
+        self._announced = size
         self._limit = limit
         self._most = limit.size if size is None else min(size, limit.size)
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
@@ -133,8 +133,8 @@ class Partial:
         """
         if total > self._limit.size:
             raise RefusedError(self._limit.reason)
-        if self._told is not None and total != self._told:
-            raise RefusedError(f"{total:,} bytes are offered instead of {self._told:,}")
+        if self._announced is not None and total != self._announced:
+            raise RefusedError(f"{total:,} bytes are offered instead of {self._announced:,}")
 
     def write(self, data: bytes) -> None:
         """Append bytes; they are in the file when this returns, whatever kills the process.
@@ -168,8 +168,8 @@ class Partial:
             PassingError: So it is, but it came in parts; the next attempt begins anew.
         """
         fault = fault_of(self.head, self._target.name)
-        if not fault and self._told is not None and self.size != self._told:
-            fault = f"{self.size:,} bytes came instead of {self._told:,}"
+        if not fault and self._announced is not None and self.size != self._announced:
+            fault = f"{self.size:,} bytes came instead of {self._announced:,}"
         if not fault and self._wanted:
             found = self._md5.hexdigest() if self._md5 else self.sha256
             if found != self._wanted:

@@ -51,7 +51,7 @@ class Hub:
         self.repository = repository
         self._remedy = remedy
         endpoint = address.rstrip("/") or None
-        with self.told():
+        with self.translate_errors():
             api = HfApi(endpoint=endpoint)
             info = api.dataset_info(repository, revision=revision, files_metadata=True)
         self.commit = str(info.sha)
@@ -65,7 +65,7 @@ class Hub:
         self._files = HfFileSystem(endpoint=endpoint, skip_instance_cache=True)
 
     @contextlib.contextmanager
-    def told(self) -> Iterator[None]:
+    def translate_errors(self) -> Iterator[None]:
         """Tell what the hub's library raises as an error of ours, without any token."""
         from huggingface_hub import errors  # noqa: PLC0415
 
@@ -192,7 +192,7 @@ class HuggingFace:
     @contextlib.contextmanager
     def _parquet(self, name: str) -> Iterator[pq.ParquetFile]:
         try:
-            with self._hub.told(), self._hub.open(name, _INDEX_BLOCK) as file:
+            with self._hub.translate_errors(), self._hub.open(name, _INDEX_BLOCK) as file:
                 self._check(file, name)
                 yield file
         except (pa.ArrowException, OSError) as error:
@@ -325,7 +325,7 @@ class _Rows:
             ServerError: The hub does not answer.
         """
         try:
-            with self._hub.told():
+            with self._hub.translate_errors():
                 self._seek(name, group, row)
         except (pa.ArrowException, OSError) as error:
             raise UnreadableError(f"its Parquet file is broken: {error}") from None

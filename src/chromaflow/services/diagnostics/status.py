@@ -36,8 +36,8 @@ def status(project: Project, settings: Settings) -> dict[str, Any]:
         `{"problem", "remedy"}`.
     """
     return {
-        "serving": _told(lambda: _champion(project, settings)),
-        "stale": _told(lambda: stale_stages(project)),
+        "serving": _or_problem(lambda: _champion(project, settings)),
+        "stale": _or_problem(lambda: stale_stages(project)),
         "unfinished": unfinished(project),
         "servers": running(project, settings),
     }
@@ -48,7 +48,7 @@ def _champion(project: Project, settings: Settings) -> dict[str, Any]:
     return asdict(found) if found else {"remedy": "chromaflow retrain"}
 
 
-def _told(ask: Any) -> Any:
+def _or_problem(ask: Any) -> Any:
     try:
         return ask()
     except UserError as error:
