@@ -66,8 +66,8 @@ def test_crops_keep_the_label_of_their_image(project: Project, zoom: float) -> N
 
 def test_squares_have_labels_too_and_warping_keeps_them(project: Project, small: Settings) -> None:
     data = LabData(project, iizuka(small, zoom=0.5))
-    assert data.squares is not None
-    squares = collate([data.squares[i] for i in range(4)])
+    assert data.center_crops is not None
+    squares = collate([data.center_crops[i] for i in range(4)])
     assert squares.scenes is not None
     assert squares.scenes.tolist() == [number_of(identifier) for identifier in squares.ids]
     batch = collate([data.crops[number] for number in range(4)])

@@ -160,7 +160,7 @@ def train(
     with quiet_and_deterministic(training.threads):
         torch.manual_seed(settings.seed)
         data = LabData(project, settings)
-        validates = data.squares is not None
+        validates = data.center_crops is not None
         model = _build(project, settings)
         if training.crop % model.multiple:
             raise SettingsError(

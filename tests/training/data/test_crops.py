@@ -11,7 +11,7 @@ from chromaflow.data.store.read import LabItem
 from chromaflow.errors import DataError, SettingsError
 from chromaflow.project.paths import Project
 from chromaflow.settings import Training
-from chromaflow.training.data.crops import Crops, Squares
+from chromaflow.training.data.crops import CenterCrops, Crops
 from chromaflow.training.data.module import collate
 
 
@@ -70,11 +70,11 @@ def test_a_crop_of_the_whole_image(project: Project) -> None:
 
 
 def test_squares_are_the_middles_evenly_taken(project: Project, squares: list[np.ndarray]) -> None:
-    data = Squares(project.lab / "train", most=4)
+    data = CenterCrops(project.lab / "train", most=4)
     assert len(data) == 4
     assert [data[i][1] for i in range(4)] == ["train-0", "train-3", "train-6", "train-9"]
     np.testing.assert_array_equal(data[1][0], squares[3][4:68])
-    assert len(Squares(project.lab / "validation")) == 4
+    assert len(CenterCrops(project.lab / "validation")) == 4
 
 
 def test_collate_stacks(project: Project) -> None:

@@ -122,8 +122,8 @@ class Crops(Dataset[Item]):
         return float((1 + self._zoom) ** zoom), float(self._shear * shear)
 
 
-class Squares(Dataset[Item]):
-    """The middle squares of a split's images, or of some evenly taken from them.
+class CenterCrops(Dataset[Item]):
+    """The center crops of a split's images, or of some evenly taken from them.
 
     Args:
         folder: `data/lab/<split>`.
@@ -150,7 +150,7 @@ class Squares(Dataset[Item]):
         self._side = min(self._images[0]["lab"].shape[:2]) // 32 * 32
 
     def __len__(self) -> int:
-        """How many squares there are."""
+        """How many crops there are."""
         return len(self._indices)
 
     def __getitem__(self, place: int) -> Item:

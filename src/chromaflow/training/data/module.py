@@ -14,7 +14,7 @@ from chromaflow.data.store.read import INDEX, is_empty
 from chromaflow.project.paths import Project
 from chromaflow.settings import Settings
 from chromaflow.training.data.augment import warp_stored
-from chromaflow.training.data.crops import Crops, Item, Squares
+from chromaflow.training.data.crops import CenterCrops, Crops, Item
 from chromaflow.training.data.order import Numbers
 
 
@@ -44,7 +44,7 @@ def _leave_interrupts_to_the_trainer(_: int) -> None:
 
 
 class LabData(pl.LightningDataModule):
-    """Crops of the train split, squares of the validation split where there is one.
+    """Crops of the train split, center crops of the validation split where there is one.
 
     Args:
         project: The checkout; `data/lab` is read.
@@ -66,12 +66,14 @@ class LabData(pl.LightningDataModule):
         validation = project.lab / "validation"
         held_out = (validation / INDEX).is_file() and not is_empty(validation)
         labeled = "scene" in training.losses
-        self.squares = Squares(validation, mirror=mirror, labeled=labeled) if held_out else None
+        self.center_crops = (
+            CenterCrops(validation, mirror=mirror, labeled=labeled) if held_out else None
+        )
         self.images = {
             "train": self.crops.images,
-            "validation": self.squares.images if self.squares else 0,
+            "validation": self.center_crops.images if self.center_crops else 0,
         }
-        self._shown = validation if self.squares else project.lab / "train"
+        self._shown = validation if self.center_crops else project.lab / "train"
         self._mirror = mirror
 
     def _loader(self, dataset: Dataset[Item], **kwargs: Any) -> DataLoader[Batch]:
@@ -102,13 +104,15 @@ class LabData(pl.LightningDataModule):
         return self._loader(self.crops, batch_sampler=numbers)
 
     def val_dataloader(self) -> DataLoader[Batch] | list[DataLoader[Batch]]:
-        """The squares of this rank; none where there is no validation split."""
-        if self.squares is None:
+        """The center crops of this rank; none where there is no validation split."""
+        if self.center_crops is None:
             return []
         trainer = self.trainer
         assert trainer is not None  # noqa: S101
-        share = range(trainer.global_rank, len(self.squares), trainer.world_size)
-        return self._loader(self.squares, sampler=share, batch_size=self._settings.training.batch)
+        share = range(trainer.global_rank, len(self.center_crops), trainer.world_size)
+        return self._loader(
+            self.center_crops, sampler=share, batch_size=self._settings.training.batch
+        )
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:  # noqa: ARG002
         """Zoom and shear the crops, on the device."""
@@ -120,5 +124,5 @@ class LabData(pl.LightningDataModule):
 
     def examples(self, count: int) -> Batch:
         """A few fixed images to show: of the validation split, or else of the train split."""
-        squares = Squares(self._shown, count, self._mirror)
-        return collate([squares[i] for i in range(len(squares))])
+        crops = CenterCrops(self._shown, count, self._mirror)
+        return collate([crops[i] for i in range(len(crops))])
