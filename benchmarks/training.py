@@ -29,7 +29,7 @@ from chromaflow.project.paths import Project
 from chromaflow.settings import Settings
 from chromaflow.training.data.crops import Crops
 from chromaflow.training.data.module import LabData, collate
-from chromaflow.training.data.order import Numbers
+from chromaflow.training.data.order import ResumableBatchSampler
 from chromaflow.training.fit import train
 from chromaflow.training.losses import Step
 from chromaflow.training.losses.bins import cross_entropy
@@ -50,7 +50,7 @@ def bare_loop(model: Colorizer, crops: Crops, settings: Settings) -> Iterator[fl
         {"params": backbone, "lr": rate * training.backbone_rate},
     ]
     optimizer = torch.optim.AdamW(groups, lr=rate, weight_decay=training.weight_decay, fused=True)
-    for numbers in Numbers(training.steps, training.batch, 0, 0, 1):
+    for numbers in ResumableBatchSampler(training.steps, training.batch, 0, 0, 1):
         lightness, ab = decode_stored(collate([crops[number] for number in numbers]).pixels)
         optimizer.zero_grad()
         outputs = Outputs(model(lightness), None, {})

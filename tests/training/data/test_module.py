@@ -13,7 +13,7 @@ from chromaflow.settings import Settings, Training
 from chromaflow.training.data.augment import warp_stored
 from chromaflow.training.data.crops import Crops
 from chromaflow.training.data.module import LabData, collate
-from chromaflow.training.data.order import Numbers, Order
+from chromaflow.training.data.order import ResumableBatchSampler, ShuffleOrder
 
 MakeLab = Callable[..., Project]
 
@@ -35,11 +35,11 @@ def test_ranks_and_workers_share_each_epoch_without_overlap_or_loss(
     start = data.draw(st.integers(0, batches))
     drawn = []
     for rank in range(ranks):
-        share = list(Numbers(batches, size, start, rank, ranks))
+        share = list(ResumableBatchSampler(batches, size, start, rank, ranks))
         for worker in range(workers):
-            order = Order(sizes, together, 1)
+            order = ShuffleOrder(sizes, together, 1)
             drawn += [(n, order.image(n)) for batch in share[worker::workers] for n in batch]
-    order = Order(sizes, together, 1)
+    order = ShuffleOrder(sizes, together, 1)
     numbers = range(start * size * ranks, batches * size * ranks)
     assert sorted(drawn) == [(number, order.image(number)) for number in numbers]
 

@@ -2,7 +2,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chromaflow.training.data.order import Numbers, Order
+from chromaflow.training.data.order import ResumableBatchSampler, ShuffleOrder
 
 sizes = st.lists(st.integers(1, 9), min_size=1, max_size=12)
 
@@ -12,23 +12,28 @@ def test_ranks_share_the_numbers_without_overlap(
     batches: int, size: int, ranks: int, start: int, shift: bool
 ) -> None:
     start = min(start, batches) if shift else 0
-    shares = [list(Numbers(batches, size, start, rank, ranks)) for rank in range(ranks)]
+    shares = [
+        list(ResumableBatchSampler(batches, size, start, rank, ranks)) for rank in range(ranks)
+    ]
     numbers = sorted(number for share in shares for batch in share for number in batch)
     assert numbers == list(range(start * size * ranks, batches * size * ranks))
-    assert all(len(Numbers(batches, size, start, rank, ranks)) == batches for rank in range(ranks))
+    assert all(
+        len(ResumableBatchSampler(batches, size, start, rank, ranks)) == batches
+        for rank in range(ranks)
+    )
 
 
 @given(st.integers(1, 20), st.integers(0, 20))
 def test_a_later_start_gives_the_rest(batches: int, start: int) -> None:
-    whole = list(Numbers(batches, 3, 0, 1, 2))
-    assert list(Numbers(batches, 3, min(start, batches), 1, 2)) == whole[start:]
+    whole = list(ResumableBatchSampler(batches, 3, 0, 1, 2))
+    assert list(ResumableBatchSampler(batches, 3, min(start, batches), 1, 2)) == whole[start:]
 
 
 @given(sizes, st.integers(0, 5), st.integers(1, 4), st.integers(0, 9))
 def test_every_order_goes_once_through_all_images(
     sizes: list[int], together: int, epochs: int, seed: int
 ) -> None:
-    order, images = Order(sizes, together, seed), sum(sizes)
+    order, images = ShuffleOrder(sizes, together, seed), sum(sizes)
     for epoch in range(epochs):
         numbers = range(epoch * images, (epoch + 1) * images)
         assert sorted(order.image(number) for number in numbers) == list(range(images))
@@ -38,13 +43,13 @@ def test_every_order_goes_once_through_all_images(
 def test_an_order_does_not_depend_on_what_was_asked(
     sizes: list[int], together: int, numbers: list[int]
 ) -> None:
-    asked = Order(sizes, together, 3)
+    asked = ShuffleOrder(sizes, together, 3)
     for number in numbers:
-        assert asked.image(number) == Order(sizes, together, 3).image(number)
+        assert asked.image(number) == ShuffleOrder(sizes, together, 3).image(number)
 
 
 def test_the_order_of_all_is_the_one_it_always_was() -> None:
-    order = Order([5, 4, 3], 0, 7)
+    order = ShuffleOrder([5, 4, 3], 0, 7)
     for epoch in range(3):
         expected = np.random.default_rng((7, 0, epoch)).permutation(12).tolist()
         assert [order.image(epoch * 12 + place) for place in range(12)] == expected
@@ -54,7 +59,7 @@ def test_the_order_of_all_is_the_one_it_always_was() -> None:
 def test_a_few_shards_are_mixed_and_then_the_few_that_were_told(
     sizes: list[int], together: int, seed: int
 ) -> None:
-    order = Order(sizes, together, seed)
+    order = ShuffleOrder(sizes, together, seed)
     owner = np.repeat(np.arange(len(sizes)), sizes)
     seen: list[list[int]] = [[]]
     told: list[int] = []

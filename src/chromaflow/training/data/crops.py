@@ -18,7 +18,7 @@ from chromaflow.data.store.read import LabItem, LabShards, read_labels
 from chromaflow.errors import SettingsError
 from chromaflow.settings import Training
 from chromaflow.training.data.augment import source_side
-from chromaflow.training.data.order import Order
+from chromaflow.training.data.order import ShuffleOrder
 
 # More would tell little and cost much; they are taken evenly over the split.
 _VALIDATION_IMAGES = 256
@@ -86,7 +86,7 @@ class Crops(Dataset[Item]):
     ) -> None:
         self._images = _Images(folder, mirror, labeled="scene" in training.losses)
         self.images = self._images.images
-        self._order = Order(self._images.sizes, training.shuffle_shards, seed)
+        self._order = ShuffleOrder(self._images.sizes, training.shuffle_shards, seed)
         self._seed, self._zoom, self._shear = seed, training.zoom, training.shear
         self._mirror_crops = training.mirror
         self._mirrored, self._following = mirror is not None, list[int]()

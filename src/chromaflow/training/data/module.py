@@ -15,7 +15,7 @@ from chromaflow.project.paths import Project
 from chromaflow.settings import Settings
 from chromaflow.training.data.augment import warp_stored
 from chromaflow.training.data.crops import CenterCrops, Crops, Item
-from chromaflow.training.data.order import Numbers
+from chromaflow.training.data.order import ResumableBatchSampler
 
 
 class Batch(NamedTuple):
@@ -94,7 +94,7 @@ class LabData(pl.LightningDataModule):
         """The batches of this rank that are not trained yet."""
         training, trainer = self._settings.training, self.trainer
         assert trainer is not None  # noqa: S101 (Lightning sets it before it asks)
-        numbers = Numbers(
+        numbers = ResumableBatchSampler(
             training.steps * training.accumulate,
             training.batch,
             start=trainer.global_step * training.accumulate,

@@ -7,7 +7,7 @@ import numpy.typing as npt
 from torch.utils.data import Sampler
 
 
-class Order:
+class ShuffleOrder:
     """In which order each epoch goes through the images of a split.
 
     All of them are mixed, or those of a few shards after those of a few others, so that shards
@@ -57,7 +57,7 @@ class Order:
         return self._parts[following].tolist() if following < len(self._parts) else []
 
 
-class Numbers(Sampler[list[int]]):
+class ResumableBatchSampler(Sampler[list[int]]):
     """The numbers of the crops of each batch of a rank, from a batch on.
 
     Args:
