@@ -175,7 +175,7 @@ def test_true_color_is_shown_as_small_as_the_network_gives_it(gan: Settings) -> 
     adversary.discriminator.register_forward_pre_hook(lambda _, given: seen.append(given[1]))
     model = Colorizer(Quarter(), build_codebook("regression"))  # type: ignore[arg-type]
     lightness, ab = torch.rand(2, 1, 32, 32), 40 * torch.randn(2, 2, 32, 32)
-    logits = model.codebook.truth(torch.nn.functional.avg_pool2d(ab, 4))
+    logits = model.codebook.ideal_logits(torch.nn.functional.avg_pool2d(ab, 4))
     adversary.learn(Step(model, Outputs(logits, None, {}), lightness, ab), 0, 0)
     torch.testing.assert_close(seen[0], seen[1], rtol=1e-4, atol=1e-3)
 

@@ -83,7 +83,7 @@ def represent(model: Colorizer, ab: Tensor) -> Tensor:
         ab of the same shape.
     """
     small = F.avg_pool2d(ab, model.stride) if model.stride > 1 else ab
-    return model.color(model.codebook.truth(small))
+    return model.color(model.codebook.ideal_logits(small))
 
 
 class _Watch(StepCallback):

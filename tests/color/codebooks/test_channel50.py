@@ -27,12 +27,12 @@ def test_targets_are_the_nearest_bins(bins: int) -> None:
 @pytest.mark.parametrize("bins", [21, 50])
 def test_grey_stays_grey_and_srgb_is_covered(bins: int) -> None:
     codebook = Channel50(bins=bins)
-    grey = codebook.decode(codebook.truth(torch.zeros(1, 2, 1, 1)))
+    grey = codebook.decode(codebook.ideal_logits(torch.zeros(1, 2, 1, 1)))
     assert grey.abs().max() == 0
     axis = np.linspace(0, 1, 32)
     rgb = np.stack(np.meshgrid(axis, axis, axis), axis=-1).reshape(1, -1, 3)
     ab = torch.from_numpy(color.rgb2lab(rgb)[..., 1:].astype(np.float32)).permute(2, 0, 1)[None]
-    moved = (codebook.decode(codebook.truth(ab)) - ab).abs().max()
+    moved = (codebook.decode(codebook.ideal_logits(ab)) - ab).abs().max()
     assert moved <= 110 / bins + 0.5 + 1e-4
 
 

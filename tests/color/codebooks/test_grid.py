@@ -200,7 +200,7 @@ def test_every_codebook_keeps_the_contract(name: str, histogram: np.ndarray) -> 
     ab = codebook.decode(torch.zeros(2, codebook.channels, 3, 5))
     assert ab.shape == (2, 2, 3, 5)
     assert ab.dtype == torch.float32
-    truth = codebook.truth(torch.full((2, 2, 3, 5), 20.0))
+    truth = codebook.ideal_logits(torch.full((2, 2, 3, 5), 20.0))
     assert truth.shape == (2, codebook.channels, 3, 5)
     assert (codebook.decode(truth) - 20).abs().max() < 15
 
@@ -210,7 +210,7 @@ def test_all_bins_of_the_plane() -> None:
     assert set(BINS) < set(ALL_BINS)
     codebook = Grid529()
     colors = plane((-110, 110), (0, 0), (30, -40))
-    torch.testing.assert_close(codebook.decode(50 * codebook.truth(colors)), colors)
+    torch.testing.assert_close(codebook.decode(50 * codebook.ideal_logits(colors)), colors)
 
 
 def test_unknown_names_are_answered_with_near_ones() -> None:

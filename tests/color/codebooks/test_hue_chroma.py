@@ -52,7 +52,7 @@ def test_the_most_chromatic_color_of_srgb_fits() -> None:
 
 def test_decoding_the_truth_moves_hue_and_chroma_by_half_a_bin_at_most() -> None:
     codebook = HueChroma()
-    back = codebook.decode(codebook.truth(PLANE))
+    back = codebook.decode(codebook.ideal_logits(PLANE))
     hue, chroma = polar(PLANE)
     hue_back, chroma_back = polar(back)
     inside = (chroma < MAX_CHROMA) & (chroma > 0)

@@ -59,7 +59,7 @@ def logits_of(codebook: Codebook, seed: int = 0) -> torch.Tensor:
 
 
 def test_decoding_the_truth_gives_nearly_the_colors(codebook: Codebook) -> None:
-    back = codebook.decode(codebook.truth(AB))
+    back = codebook.decode(codebook.ideal_logits(AB))
     assert back.dtype == torch.float32
     assert (back - AB).norm(dim=1).mean() < BOUNDS[codebook.name]
 
@@ -105,9 +105,9 @@ def test_every_precision_is_encoded_alike(
     for got, expected in zip(flat(placed.encode(given)), flat(codebook.encode(AB)), strict=True):
         assert got.dtype == expected.dtype
         torch.testing.assert_close(got.cpu(), expected)
-    truth = placed.truth(given)
+    truth = placed.ideal_logits(given)
     assert truth.dtype == torch.float32
-    torch.testing.assert_close(truth.cpu(), codebook.truth(AB))
+    torch.testing.assert_close(truth.cpu(), codebook.ideal_logits(AB))
 
 
 def test_the_order_of_memory_changes_nothing(codebook: Codebook) -> None:

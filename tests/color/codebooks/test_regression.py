@@ -15,7 +15,7 @@ AB = torch.stack(torch.meshgrid(AXIS, AXIS, indexing="ij"))[None]
 @pytest.mark.parametrize("bounded", [True, False])
 def test_decoding_the_truth_gives_the_color(bounded: bool) -> None:
     codebook = Regression(bounded=bounded)
-    torch.testing.assert_close(codebook.decode(codebook.truth(AB)), AB, atol=5e-3, rtol=0)
+    torch.testing.assert_close(codebook.decode(codebook.ideal_logits(AB)), AB, atol=5e-3, rtol=0)
 
 
 def test_bounded_output_is_the_scaled_tanh() -> None:
@@ -39,7 +39,7 @@ def test_targets_are_ab_over_its_range() -> None:
 def test_colors_beyond_the_bound_are_the_bound() -> None:
     codebook = Regression(ab_range=100.0)
     ab = torch.tensor([120.0, -128.0]).reshape(1, 2, 1, 1)
-    truth = codebook.truth(ab)
+    truth = codebook.ideal_logits(ab)
     assert torch.isfinite(truth).all()
     torch.testing.assert_close(codebook.decode(truth).flatten(), torch.tensor([100.0, -100.0]))
 

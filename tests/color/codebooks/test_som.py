@@ -88,7 +88,7 @@ def test_targets_are_the_nearest_neurons(histogram: np.ndarray) -> None:
     distance, _ = cKDTree(codebook.centers.double().numpy()).query(COLORS)
     chosen = codebook.centers[target.indices.flatten()].double().numpy()
     np.testing.assert_allclose(np.linalg.norm(chosen - COLORS, axis=1), distance, atol=1e-9)
-    back = codebook.decode(codebook.truth(ab))
+    back = codebook.decode(codebook.ideal_logits(ab))
     torch.testing.assert_close(back[0].flatten(1).T, codebook.centers[target.indices.flatten()])
 
 
@@ -126,7 +126,7 @@ def test_too_few_colors_are_told() -> None:
         build_codebook("som", histogram, neurons=4)
     three = build_codebook("som", histogram, neurons=3)
     ab = torch.tensor([[-28.0] * 3, [-127.0, -126.0, -125.0]]).reshape(1, 2, 1, 3)
-    torch.testing.assert_close(three.decode(three.truth(ab)), ab, atol=1e-3, rtol=0)
+    torch.testing.assert_close(three.decode(three.ideal_logits(ab)), ab, atol=1e-3, rtol=0)
 
 
 def test_pixels_of_nearly_one_color_leave_no_neuron_without_a_place() -> None:

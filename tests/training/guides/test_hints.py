@@ -122,11 +122,11 @@ def test_suggestions_are_compared_with_soft_bins(lab: Tensor) -> None:
     outputs = Outputs(torch.zeros(4, 2, 64, 48), None, {"suggestions": logits})
     book = build_codebook("grid529", neighbors=5, sigma=5.0)
     quarter = lab[:, 1:].reshape(4, 2, 16, 4, 12, 4).mean(dim=(3, 5))
-    shares = book.truth(quarter).softmax(dim=1)
+    shares = book.ideal_logits(quarter).softmax(dim=1)
     expected = torch.nn.functional.cross_entropy(logits, shares)
     step = Step(model, outputs, lab[:, :1], lab[:, 1:])
     assert float(suggestions(step)) == pytest.approx(float(expected), rel=1e-4)
-    known = Outputs(outputs.logits, None, {"suggestions": book.truth(quarter)})
+    known = Outputs(outputs.logits, None, {"suggestions": book.ideal_logits(quarter)})
     best = suggestions(Step(model, known, lab[:, :1], lab[:, 1:]))
     assert 0 <= float(best) < float(expected)
 

@@ -81,9 +81,9 @@ def test_the_truth_diverges_by_nothing(
 ) -> None:
     ab = photographs[1].round()
     book = build_codebook(name)
-    step = make_step(book.truth(ab), ab, book)
+    step = make_step(book.ideal_logits(ab), ab, book)
     assert float(kl(step)) == pytest.approx(0, abs=1e-4)
-    worse = make_step(book.truth(ab.flip(0)), ab, book)
+    worse = make_step(book.ideal_logits(ab.flip(0)), ab, book)
     assert float(kl(worse)) > 1
 
 

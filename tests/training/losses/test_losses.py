@@ -16,7 +16,7 @@ MakeStep = Callable[..., Step]
 @pytest.fixture(scope="module")
 def step(make_step: MakeStep, photographs: tuple[Tensor, Tensor]) -> Step:
     lightness, ab = photographs
-    logits = build_codebook("regression").truth(ab.roll(1, 0))
+    logits = build_codebook("regression").ideal_logits(ab.roll(1, 0))
     return make_step(logits, ab, lightness=lightness)
 
 

@@ -26,7 +26,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:Conversion from CIE-LAB")
 def predicted(make_step: MakeStep, photographs: Photographs) -> Step:
     """A prediction of the colors of the next photograph."""
     lightness, ab = photographs
-    logits = build_codebook("regression").truth(ab.roll(1, 0))
+    logits = build_codebook("regression").ideal_logits(ab.roll(1, 0))
     return make_step(logits, ab, lightness=lightness)
 
 
@@ -61,7 +61,7 @@ def test_the_gradient_of_colorfulness_is_finite_for_grey(make_step: MakeStep, le
 
 def test_colorfulness_draws_to_color(make_step: MakeStep, photographs: Photographs) -> None:
     lightness, ab = photographs
-    logits = build_codebook("regression").truth(0.3 * ab).requires_grad_()
+    logits = build_codebook("regression").ideal_logits(0.3 * ab).requires_grad_()
     colorfulness(make_step(logits, ab, lightness=lightness)).backward()
     more = make_step((logits - 100 * gradient(logits)).detach(), ab, lightness=lightness)
     assert metric(more.rgb).mean() > metric(make_step(logits, ab, lightness=lightness).rgb).mean()
@@ -104,7 +104,7 @@ def test_perceptual_is_nothing_for_the_truth(
     perceptual: Perceptual, make_step: MakeStep, photographs: Photographs, predicted: Step
 ) -> None:
     lightness, ab = photographs
-    logits = build_codebook("regression").truth(ab)
+    logits = build_codebook("regression").ideal_logits(ab)
     truth = float(perceptual(make_step(logits, ab, lightness=lightness)))
     assert truth < 0.01 * float(perceptual(predicted))
 

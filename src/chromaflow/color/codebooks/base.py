@@ -21,7 +21,7 @@ class Codebook(nn.Module, ABC):
     Example:
         >>> from chromaflow.color.codebooks.registry import build_codebook
         >>> codebook, ab = build_codebook("regression"), torch.full((1, 2, 4, 4), 20.0)
-        >>> codebook.channels, codebook.decode(codebook.truth(ab))[0, :, 0, 0].round()
+        >>> codebook.channels, codebook.decode(codebook.ideal_logits(ab))[0, :, 0, 0].round()
         (2, tensor([20., 20.]))
     """
 
@@ -53,7 +53,7 @@ class Codebook(nn.Module, ABC):
         """
 
     @abstractmethod
-    def truth(self, ab: Tensor) -> Tensor:
+    def ideal_logits(self, ab: Tensor) -> Tensor:
         """The output of a network that knew the color: decoded, the best this codebook can do.
 
         Args:

@@ -328,7 +328,7 @@ class BinnedCodebook(Codebook):
         """The logits of each group, (B, bins, h, w)."""
         return torch.split(logits, list(self.groups), dim=1)  # type: ignore[no-untyped-call, no-any-return]
 
-    def truth(self, ab: Tensor) -> Tensor:
+    def ideal_logits(self, ab: Tensor) -> Tensor:
         """Logits whose softmax is the soft encoding: the best that a network could give.
 
         Args:

@@ -52,7 +52,7 @@ class Channel50(BinnedCodebook):
         >>> codebook, ab = Channel50(), torch.tensor([20.0, -31.0]).reshape(1, 2, 1, 1)
         >>> [target.indices.item() for target in codebook.encode(ab)]  # each 4.4 wide; 0 is in 25
         [30, 68]
-        >>> codebook.decode(codebook.truth(ab)).flatten()
+        >>> codebook.decode(codebook.ideal_logits(ab)).flatten()
         tensor([ 22.0000, -30.8000])
     """
 

@@ -74,7 +74,7 @@ class Regression(Codebook):
         """
         return ab.float() / self.ab_range
 
-    def truth(self, ab: Tensor) -> Tensor:
+    def ideal_logits(self, ab: Tensor) -> Tensor:
         """The output that decodes to ab.
 
         Where tanh bounds it, colors from 0.999999 of the range on are taken for just that.
