@@ -23,7 +23,7 @@ from chromaflow.models.colorizer import SIZE
 from chromaflow.models.global_hints import HISTOGRAM, SATURATION, global_hints
 from chromaflow.models.model_folder import load_model
 from chromaflow.models.networks.base import Hints
-from chromaflow.models.networks.zhang2017 import OVERALL
+from chromaflow.models.networks.zhang2017 import GLOBAL_HINTS
 
 COUNTS = (0, 1, 2, 5, 10, 20, 50, 100, 500)
 PATCH = 7
@@ -42,16 +42,16 @@ def points(count: int) -> Told:
             top, left = (int(torch.randint(side - PATCH + 1, ())) for side in (height, width))
             patch = local[..., top : top + PATCH, left : left + PATCH]
             patch[:, :2], patch[:, 2] = means[..., top, left, None, None], 1
-        return Hints(local, lightness.new_zeros(1, OVERALL))
+        return Hints(local, lightness.new_zeros(1, GLOBAL_HINTS))
 
     return told
 
 
-def overall(part: slice) -> Told:
+def global_hint(part: slice) -> Told:
     """One global hint."""
 
     def told(lightness: Tensor, ab: Tensor) -> Hints:
-        known = torch.zeros(1, OVERALL)
+        known = torch.zeros(1, GLOBAL_HINTS)
         known[:, part] = global_hints(lightness, ab)[:, part]
         return Hints(torch.zeros(1, 3, *ab.shape[2:]), known)
 
@@ -71,7 +71,7 @@ def main() -> None:
     chosen = set(choose([name for name, _ in read_split(arguments.lab)], arguments.images))
     images = [squeeze(pixels, SIZE) for name, pixels in read_split(arguments.lab) if name in chosen]
     ways = {f"{count} points": points(count) for count in COUNTS}
-    ways |= {"histogram": overall(HISTOGRAM), "saturation": overall(SATURATION)}
+    ways |= {"histogram": global_hint(HISTOGRAM), "saturation": global_hint(SATURATION)}
     print("| told | PSNR | the hints alone |\n|---|---:|---:|")
     for name, told in ways.items():
         torch.manual_seed(0)

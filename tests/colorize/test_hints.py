@@ -73,7 +73,7 @@ def test_points_become_disks_of_their_color(tmp_path, painter, grey):
     expected = np.broadcast_to(ab_of(0xAA, 0x33, 0x11)[:, None], (2, disk.sum()))
     np.testing.assert_allclose(ab[:, disk], expected, atol=0.02)
     np.testing.assert_allclose(ab[:, 200, 300], ab_of(0, 90, 200), atol=0.02)
-    assert painter.model.given.overall.abs().max() == 0
+    assert painter.model.given.global_hints.abs().max() == 0
 
 
 def shared(pixels, cells):
@@ -180,31 +180,31 @@ def test_a_palette_is_a_histogram_of_equal_shares(tmp_path, painter, grey):
     (tmp_path / "palette.txt").write_text("#aa3311, teal\n#226\n")
     for palette in ("#aa3311,teal,#226", "#aa3311 teal; #222266", tmp_path / "palette.txt"):
         predicted(painter, grey, 64, read_hints(palette=palette))
-        overall = painter.model.given.overall[0].numpy()
-        assert overall[313:].tolist() == [1, 0, 0]
-        assert overall[:313].sum() == pytest.approx(1)
+        numbers = painter.model.given.global_hints[0].numpy()
+        assert numbers[313:].tolist() == [1, 0, 0]
+        assert numbers[:313].sum() == pytest.approx(1)
         for rgb in ((0xAA, 0x33, 0x11), (0, 128, 128), (0x22, 0x22, 0x66)):
             nearest = ((np.array(BINS) - ab_of(*rgb)) ** 2).sum(axis=1).argmin()
-            assert overall[nearest] == pytest.approx(1 / 3)
+            assert numbers[nearest] == pytest.approx(1 / 3)
         assert painter.model.given.local.abs().max() == 0
 
 
 def test_a_reference_tells_histogram_and_saturation(tmp_path, painter, grey):
     Image.fromarray(data.coffee()).save(tmp_path / "coffee.jpg", quality=95)
     predicted(painter, grey, 64, read_hints(reference=tmp_path / "coffee.jpg"))
-    overall = painter.model.given.overall[0].numpy()
-    assert (overall[313], overall[315]) == (1, 1)
-    assert overall[:313].sum() == pytest.approx(1)
-    mean = overall[:313] @ np.array(BINS)
+    numbers = painter.model.given.global_hints[0].numpy()
+    assert (numbers[313], numbers[315]) == (1, 1)
+    assert numbers[:313].sum() == pytest.approx(1)
+    mean = numbers[:313] @ np.array(BINS)
     np.testing.assert_allclose(mean, rgb2lab(data.coffee())[..., 1:].mean(axis=(0, 1)), atol=1)
-    assert overall[314] == pytest.approx(rgb2hsv(data.coffee())[..., 1].mean(), abs=0.02)
+    assert numbers[314] == pytest.approx(rgb2hsv(data.coffee())[..., 1].mean(), abs=0.02)
     both = read_hints(reference=tmp_path / "coffee.jpg", saturation=0.25)
-    assert both.overall[314:].tolist() == [0.25, 1]
+    assert both.global_hints[314:].tolist() == [0.25, 1]
 
 
 def test_nothing_told_is_no_hints():
     assert read_hints() is None
-    assert read_hints(saturation=0.0).overall[314:].tolist() == [0, 1]
+    assert read_hints(saturation=0.0).global_hints[314:].tolist() == [0, 1]
 
 
 @pytest.mark.parametrize(
@@ -304,12 +304,12 @@ def test_a_model_that_takes_no_hints_is_told_before_anything_is_read(tmp_path):
 def test_points_are_for_one_photograph_but_a_saturation_goes_for_many(tmp_path, painter, grey):
     for name in ("a", "b"):
         Image.fromarray(grey).save(tmp_path / f"{name}.png")
-    local, overall = read_hints(points(tmp_path, point(5, 5))), read_hints(saturation=0.5)
+    local, numbers = read_hints(points(tmp_path, point(5, 5))), read_hints(saturation=0.5)
     for sources in ([tmp_path / "a.png", tmp_path / "b.png"], [tmp_path]):
         with pytest.raises(SettingsError, match=r"hints\.json tells of one photograph"):
             colorize_many(painter, sources, tmp_path / "out", options=ColorOptions(hints=local))
         done = colorize_many(
-            painter, sources, tmp_path / "out", options=ColorOptions(hints=overall)
+            painter, sources, tmp_path / "out", options=ColorOptions(hints=numbers)
         )
         assert (done.done, done.failed) == (2, [])
     done = colorize_many(

@@ -228,11 +228,11 @@ class UserHints:
     """Hints for a photograph of any size.
 
     Args:
-        overall: As of `Hints.overall`, (316,).
+        global_hints: As of `Hints.global_hints`, (316,).
         local: Points or strokes; None where there are none.
     """
 
-    overall: Tensor
+    global_hints: Tensor
     local: Points | Strokes | None = None
 
     def check_sources(self, sources: Sequence[Path]) -> None:
@@ -268,7 +268,7 @@ class UserHints:
             local = torch.zeros(3, height, width)
         else:
             local = _local_hints(self.local, grey, height, width)
-        return Hints(local[None].to(device), self.overall[None].to(device))
+        return Hints(local[None].to(device), self.global_hints[None].to(device))
 
 
 def _place(location: tuple[int | str, ...]) -> str:
@@ -353,11 +353,11 @@ def read_hints(
         )
     if saturation is not None and not 0 <= saturation <= 1:
         raise SettingsError(f"--saturation {saturation:g} is not in 0..1")
-    overall = torch.zeros(SATURATION.stop)
+    numbers = torch.zeros(SATURATION.stop)
     if reference:
-        overall = _read_reference(reference, max_pixels)
+        numbers = _read_reference(reference, max_pixels)
     if palette:
-        overall[HISTOGRAM] = torch.cat((_read_palette(palette), torch.ones(1)))
+        numbers[HISTOGRAM] = torch.cat((_read_palette(palette), torch.ones(1)))
     if saturation is not None:
-        overall[SATURATION] = torch.tensor([saturation, 1.0])
-    return UserHints(overall, _read_local(local, max_pixels) if local else None)
+        numbers[SATURATION] = torch.tensor([saturation, 1.0])
+    return UserHints(numbers, _read_local(local, max_pixels) if local else None)

@@ -14,7 +14,7 @@ from chromaflow.color.lab import join, lab_to_rgb
 from chromaflow.color.saturation import saturation
 
 HISTOGRAM, SATURATION = slice(0, len(BINS) + 1), slice(len(BINS) + 1, len(BINS) + 3)
-"""Where each global hint stands in `Hints.overall`, its indicator last."""
+"""Where each global hint stands in `Hints.global_hints`, its indicator last."""
 _SHRINK = 4
 
 
@@ -51,7 +51,7 @@ def global_hints(lightness: Tensor, ab: Tensor) -> Tensor:
         ab: (B, 2, H, W), CIE units.
 
     Returns:
-        float32 (B, 316), as of `Hints.overall`, both indicators 1.
+        float32 (B, 316), as of `Hints.global_hints`, both indicators 1.
     """
     shares = color_histogram(F.avg_pool2d(ab, _SHRINK))
     mean = saturation(lab_to_rgb(join(lightness, ab))).mean(dim=(1, 2))[:, None]

@@ -72,7 +72,7 @@ def test_counts_places_and_shares_follow_the_paper(lab: Tensor) -> None:
     # Geometric with p = 1/8 from 0: an eighth of the images has no point at all.
     assert abs(none / images - (1 / 8) * 0.99) < 0.035
     assert abs(whole / images - 0.01) < 0.01
-    told = hints.overall[:, [313, 315]]
+    told = hints.global_hints[:, [313, 315]]
     assert set(told.unique().tolist()) == {0.0, 1.0}
     assert (told.mean(dim=0) - 0.5).abs().max() < 0.05
     assert abs(float((told[:, 0] * told[:, 1]).mean()) - 0.25) < 0.05
@@ -103,7 +103,7 @@ def test_a_whole_image_is_its_true_color(lab: Tensor, monkeypatch: pytest.Monkey
 
 def test_what_is_not_told_is_zero(lab: Tensor) -> None:
     _, hints = drawn(lab, 8, 32)
-    for row in hints.overall:
+    for row in hints.global_hints:
         assert float(row[:313].sum()) == pytest.approx(float(row[313]), abs=1e-5)
         assert (float(row[314]) > 0) == bool(row[315])
 

@@ -35,7 +35,7 @@ def _fingerprint(
     video: Video, predictor: Predictor, key_predictor: Predictor | None, options: ColorOptions
 ) -> dict[str, Any]:
     """All that decides the colored frames."""
-    hints = options.hints.overall.numpy().tobytes() if options.hints else b""
+    hints = options.hints.global_hints.numpy().tobytes() if options.hints else b""
     return {
         "source": files.sha256_of(video.path),
         "models": [one.digest for one in (predictor, key_predictor) if one is not None],

@@ -14,12 +14,12 @@ class Hints(NamedTuple):
 
     Attributes:
         local: (B, 3, H, W): a and b in CIE units where the mask, 0 or 1, is set; else 0.
-        overall: (B, 316): shares of the 313 bins of `chromaflow.color.codebooks.grid.BINS`, and
+        global_hints: (B, 316): shares of the 313 bins of `chromaflow.color.codebooks.grid.BINS`, and
             whether they are told; mean saturation in 0..1 and whether it is told.
     """
 
     local: Tensor
-    overall: Tensor
+    global_hints: Tensor
 
 
 class Reference(NamedTuple):

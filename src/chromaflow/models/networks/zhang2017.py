@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from chromaflow.color.codebooks.grid import ALL_BINS
 from chromaflow.models.networks.base import Hints, Network, Outputs, check_scale, repeated, scaled
 
-OVERALL = 316
-"""Numbers that tell of a picture as a whole, as of `Hints.overall`."""
+GLOBAL_HINTS = 316
+"""Numbers that tell of a picture as a whole, as of `Hints.global_hints`."""
 _GLOBAL_LAYERS = 4
 _LIGHTNESS_MIDDLE, _LIGHTNESS_SCALE, _AB_SCALE = 50.0, 100.0, 110.0
 
@@ -83,7 +83,7 @@ class UserGuided(Network):
         self.block2 = _Block(c64, c128, two)
         self.block3 = _Block(c128, c256, three)
         self.block4 = _Block(c256, c512, three)
-        self.overall = _pointwise([OVERALL, *[c512] * _GLOBAL_LAYERS])
+        self.overall = _pointwise([GLOBAL_HINTS, *[c512] * _GLOBAL_LAYERS])
         self.deep = nn.Sequential(
             _Block(c512, c512, three, dilation=2),
             _Block(c512, c512, three, dilation=2),
@@ -101,14 +101,14 @@ class UserGuided(Network):
         batch = lightness.shape[0]
         if guide is None:
             local = torch.zeros_like(lightness).expand(-1, 3, -1, -1)
-            overall = lightness.new_zeros(batch, OVERALL)
+            global_hints = lightness.new_zeros(batch, GLOBAL_HINTS)
         else:
-            local, overall = guide
+            local, global_hints = guide
         light = (lightness - _LIGHTNESS_MIDDLE) / _LIGHTNESS_SCALE
         x1 = self.block1(torch.cat((light, local[:, :2] / _AB_SCALE, local[:, 2:]), dim=1))
         x2 = self.block2(x1[:, :, ::2, ::2])
         x3 = self.block3(x2[:, :, ::2, ::2])
-        x4 = self.block4(x3[:, :, ::2, ::2]) + self.overall(overall[:, :, None, None])
+        x4 = self.block4(x3[:, :, ::2, ::2]) + self.overall(global_hints[:, :, None, None])
         x8 = self.block8(self.joint8(self.deep(x4), x3))
         x9 = self.block9(self.joint9(x8, x2))
         return x8, self.block10(self.joint10(x9, x1))

@@ -14,7 +14,7 @@ POINTS = 1 / 8
 LARGEST_PATCH = 9
 WHOLE = 0.01
 """Share of the images that are revealed whole."""
-OVERALL = 0.5
+GLOBAL_HINT_PROBABILITY = 0.5
 """Probability with which each global hint is told."""
 
 
@@ -65,6 +65,6 @@ def draw_hints(lightness: Tensor, true_ab: Tensor) -> Hints:
     local = _local_hints(true_ab)
     whole = torch.rand(batch, 1, 1, 1, device=device) < WHOLE
     everything = torch.cat((true_ab, torch.ones_like(lightness)), dim=1)
-    told = torch.rand(2, batch, 1, device=device) < OVERALL
+    told = torch.rand(2, batch, 1, device=device) < GLOBAL_HINT_PROBABILITY
     mask = torch.cat([told[0].expand(-1, len(BINS) + 1), told[1].expand(-1, 2)], dim=1)
     return Hints(torch.where(whole, everything, local), global_hints(lightness, true_ab) * mask)
