@@ -16,7 +16,7 @@ from torch import Tensor
 
 from chromaflow.color.lab import join, lab_to_rgb
 from chromaflow.data.store.read import read_split
-from chromaflow.evaluation.measure import squeeze
+from chromaflow.evaluation.measure import resize_square
 from chromaflow.evaluation.strips import choose
 from chromaflow.metrics.psnr import psnr
 from chromaflow.models.colorizer import SIZE
@@ -69,7 +69,9 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     model = load_model(arguments.model)
     chosen = set(choose([name for name, _ in read_split(arguments.lab)], arguments.images))
-    images = [squeeze(pixels, SIZE) for name, pixels in read_split(arguments.lab) if name in chosen]
+    images = [
+        resize_square(pixels, SIZE) for name, pixels in read_split(arguments.lab) if name in chosen
+    ]
     ways = {f"{count} points": points(count) for count in COUNTS}
     ways |= {"histogram": global_hint(HISTOGRAM), "saturation": global_hint(SATURATION)}
     print("| told | PSNR | the hints alone |\n|---|---:|---:|")

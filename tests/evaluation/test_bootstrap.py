@@ -10,15 +10,15 @@ from scipy import stats
 
 from chromaflow.evaluation import bootstrap
 from chromaflow.evaluation.bootstrap import compare, paired_bootstrap
-from chromaflow.evaluation.measure import Measurements
+from chromaflow.evaluation.measurements import Measurements
 
 ONES = np.ones(200)
 GAINS = np.random.default_rng(0).normal(0.1, 1, 200)
 
 
-def measurements(values: np.ndarray, metric: str, masses: np.ndarray) -> Measurements:
+def measurements(values: np.ndarray, metric: str, weights: np.ndarray) -> Measurements:
     ids = tuple(f"{index:03d}" for index in range(len(values)))
-    return Measurements(ids, {metric: values}, masses)
+    return Measurements(ids, {metric: values}, weights)
 
 
 def test_interval_agrees_with_scipy() -> None:
@@ -33,16 +33,16 @@ def test_interval_agrees_with_scipy() -> None:
     assert (gain.images, gain.resamples) == (200, 20_000)
 
 
-def test_masses_weigh_images() -> None:
-    masses = np.where(np.arange(200) < 100, 1.0, 3.0)
-    gain = paired_bootstrap(GAINS, masses, resamples=20_000)
+def test_weights_weigh_images() -> None:
+    weights = np.where(np.arange(200) < 100, 1.0, 3.0)
+    gain = paired_bootstrap(GAINS, weights, resamples=20_000)
 
     def ratio(gains: np.ndarray, weights: np.ndarray, axis: int) -> np.ndarray:
         weighed: np.ndarray = (gains * weights).sum(axis) / weights.sum(axis)
         return weighed
 
     reference = stats.bootstrap(
-        (GAINS, masses),
+        (GAINS, weights),
         ratio,
         paired=True,
         n_resamples=20_000,
@@ -51,7 +51,7 @@ def test_masses_weigh_images() -> None:
         vectorized=True,
         batch=1000,
     )
-    assert gain.mean == pytest.approx(np.average(GAINS, weights=masses))
+    assert gain.mean == pytest.approx(np.average(GAINS, weights=weights))
     assert gain.low == pytest.approx(reference.confidence_interval.low, abs=0.015)
     assert gain.high == pytest.approx(reference.confidence_interval.high, abs=0.015)
 
@@ -93,11 +93,11 @@ def test_positive_is_better_for_every_metric(metric: str, sign: int) -> None:
     assert gain.share == (sign > 0)
 
 
-def test_masses_count_for_the_rebalanced_metric_alone() -> None:
-    masses = np.array([1.0, 9.0])
+def test_weights_count_for_the_rebalanced_metric_alone() -> None:
+    weights = np.array([1.0, 9.0])
     for metric, expected in (("auc_rebalanced", 0.9), ("auc", 0.5)):
-        champion = measurements(np.zeros(2), metric, masses)
-        candidate = measurements(np.array([0.0, 1.0]), metric, masses)
+        champion = measurements(np.zeros(2), metric, weights)
+        candidate = measurements(np.array([0.0, 1.0]), metric, weights)
         assert compare(candidate, champion, metric, resamples=100).mean == pytest.approx(expected)
         assert candidate.mean(metric) == pytest.approx(expected)
 
@@ -112,7 +112,7 @@ def test_other_images_or_metrics_are_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    ("gains", "masses"),
+    ("gains", "weights"),
     [
         (np.zeros(0), np.zeros(0)),
         (np.zeros(3), np.ones(2)),
@@ -121,6 +121,6 @@ def test_other_images_or_metrics_are_refused() -> None:
         (np.ones(1), np.array([np.inf])),
     ],
 )
-def test_impossible_input_is_refused(gains: np.ndarray, masses: np.ndarray) -> None:
+def test_impossible_input_is_refused(gains: np.ndarray, weights: np.ndarray) -> None:
     with pytest.raises(ValueError, match="gain"):
-        paired_bootstrap(gains, masses)
+        paired_bootstrap(gains, weights)

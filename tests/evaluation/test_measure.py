@@ -11,7 +11,7 @@ from skimage.metrics import peak_signal_noise_ratio
 
 from chromaflow.color.codebooks.grid import BINS
 from chromaflow.errors import DataError, ModelError
-from chromaflow.evaluation.measure import measure, measure_model, model_to_measure, squeeze
+from chromaflow.evaluation.measure import measure, measure_model, model_to_measure, resize_square
 from chromaflow.models import build_model
 from chromaflow.models.model_folder import save_model
 from chromaflow.settings import Evaluation, Model, Training
@@ -43,21 +43,21 @@ def folder(tmp_path: Path) -> Path:
 
 def truths(split: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     """Squeezed lightness (n, H, W) and ab (n, H, W, 2)."""
-    pairs = [squeeze(pixels, SIZE) for pixels in split.values()]
+    pairs = [resize_square(pixels, SIZE) for pixels in split.values()]
     lightness, ab = (torch.cat(parts) for parts in zip(*pairs, strict=True))
     return lightness[:, 0].numpy(), ab.permute(0, 2, 3, 1).numpy()
 
 
 def test_squeezing_antialiases_the_whole_image(split: dict[str, np.ndarray]) -> None:
     pixels = split["astronaut"]
-    lightness, ab = squeeze(pixels, 32)
+    lightness, ab = resize_square(pixels, 32)
     assert lightness.shape == (1, 1, 32, 32)
     assert ab.shape == (1, 2, 32, 32)
     plane = Image.fromarray(pixels[..., 0].astype(np.float32))
     expected = np.asarray(plane.resize((32, 32), Image.Resampling.BILINEAR)) / 2.55
     np.testing.assert_allclose(lightness[0, 0].numpy(), expected, atol=1e-3)
     assert np.abs(ab[0].mean((1, 2)).numpy() + 128 - pixels[..., 1:].mean((0, 1))).max() < 1
-    same, _ = squeeze(np.ascontiguousarray(pixels[:32, :32]), 32)
+    same, _ = resize_square(np.ascontiguousarray(pixels[:32, :32]), 32)
     np.testing.assert_allclose(same[0, 0].numpy(), pixels[:32, :32, 0] / 2.55, rtol=1e-6)
 
 
@@ -94,10 +94,12 @@ def test_rebalanced_auc_over_images_is_that_over_all_pixels(split: dict[str, np.
     share = np.mean([error <= limit for limit in range(151)], axis=0)
     expected = 100 * (weights * share).sum() / weights.sum()
     assert measured["tinted"].mean("auc_rebalanced") == pytest.approx(expected, abs=1e-3)
-    assert np.array_equal(measured["tinted"].masses, measured["grey"].masses)
+    assert np.array_equal(measured["tinted"].weights, measured["grey"].weights)
     pixels = weights.reshape(len(split), -1).mean(axis=1)
     np.testing.assert_allclose(
-        measured["grey"].masses / measured["grey"].masses.mean(), pixels / pixels.mean(), rtol=1e-4
+        measured["grey"].weights / measured["grey"].weights.mean(),
+        pixels / pixels.mean(),
+        rtol=1e-4,
     )
     assert measured["grey"].mean("auc_rebalanced") < measured["grey"].mean("auc")
 
@@ -138,7 +140,7 @@ def test_a_model_measures_with_baselines_as_without(
 
 def test_measurements_have_the_decimals_of_the_table(split: dict[str, np.ndarray]) -> None:
     found = measure({"tinted": tinted}, FOLDER, SIZE)["tinted"]
-    for values in (*found.values.values(), found.masses):
+    for values in (*found.values.values(), found.weights):
         assert [float(f"{value:.6f}") for value in values] == values.tolist()
 
 

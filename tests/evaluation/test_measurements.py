@@ -9,8 +9,8 @@ import torch
 from chromaflow.errors import ModelError
 from chromaflow.evaluation.baselines import constant
 from chromaflow.evaluation.bootstrap import compare
-from chromaflow.evaluation.measure import Measurements, measure
-from chromaflow.evaluation.measurements import read_table, write_table
+from chromaflow.evaluation.measure import measure
+from chromaflow.evaluation.measurements import Measurements, read_table, write_table
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def test_what_is_read_is_what_was_measured(
         assert again[system].values.keys() == own.values.keys()
         for metric, values in own.values.items():
             assert np.array_equal(again[system].values[metric], values), metric
-        assert np.array_equal(again[system].masses, own.masses)
+        assert np.array_equal(again[system].weights, own.weights)
 
 
 def test_a_system_gains_nothing_over_itself_in_the_table(

@@ -164,7 +164,7 @@ def test_the_champion_measured_again_gives_the_numbers_of_its_evaluation(
     own = read_table(project.evaluation / "per_image.csv")["model"]
     again = measure_champion(Registry(project, SETTINGS), current_champion(project))
     assert again.ids == own.ids
-    assert np.array_equal(again.masses, own.masses)
+    assert np.array_equal(again.weights, own.weights)
     assert again.values.keys() == own.values.keys()
     for metric, values in own.values.items():
         assert np.array_equal(again.values[metric], values), metric

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from chromaflow.evaluation.baselines import BASELINES
-from chromaflow.evaluation.measure import Measurements
+from chromaflow.evaluation.measurements import Measurements
 from chromaflow.evidence.gate import Decision, decide, rivals_of
 from chromaflow.evidence.policies import PairedGain, Rival, Verdict
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from chromaflow.evaluation.measure import Measurements
+from chromaflow.evaluation.measurements import Measurements
 from chromaflow.evidence.policies import PairedGain, Rival, policies
 from chromaflow.settings import Settings
 

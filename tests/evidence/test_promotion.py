@@ -10,7 +10,7 @@ import pytest
 from mlflow import MlflowClient
 
 from chromaflow.errors import ModelError
-from chromaflow.evaluation.measure import Measurements
+from chromaflow.evaluation.measurements import Measurements
 from chromaflow.evidence import champion_measurements
 from chromaflow.project.paths import Project
 from chromaflow.provenance import ledger

@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 DEVICES = ("auto", "cpu", "cuda")
 """Names of devices; auto is CUDA where there is one."""
 _STRIP_PIXELS = 2**17
-# A picture longer than this is squeezed, for the network only: 1 × 5000 would else be 256 × 1.3 M.
+# A longer picture is compressed along its length, for the network only: 1 × 5000 would else be
+# 256 × 1.3 M.
 _LONGEST_ASPECT = 4
 
 

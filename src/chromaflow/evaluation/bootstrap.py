@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from chromaflow.evaluation.measure import Measurements
+from chromaflow.evaluation.measurements import Measurements
 from chromaflow.metrics.catalog import METRICS, deciding
 
 _BLOCK = 2**22  # numbers drawn at a time, 32 MiB
@@ -35,7 +35,7 @@ class Gain:
 
 def paired_bootstrap(
     gains: NDArray[np.floating[Any]],
-    masses: NDArray[np.floating[Any]],
+    weights: NDArray[np.floating[Any]],
     *,
     resamples: int = 10_000,
     interval: float = 0.95,
@@ -46,7 +46,7 @@ def paired_bootstrap(
     Args:
         gains: Difference of the two systems on each image, positive where the candidate is
             better, (n,).
-        masses: What each image counts, above 0, (n,): the gain of a resample is Σ m·g / Σ m.
+        weights: What each image counts, above 0, (n,): the gain of a resample is Σ m·g / Σ m.
         resamples: How often n images are drawn from the n, with replacement.
         interval: Share of the resamples that the interval holds.
         seed: Of the draws: the same seed and images, the same result.
@@ -55,21 +55,21 @@ def paired_bootstrap(
         ValueError: No image, shapes that differ, a mass not above 0, or a value not finite.
     """
     n = len(gains)
-    if n == 0 or gains.shape != (n,) or masses.shape != (n,):
-        raise ValueError(f"one gain and one mass an image, not {gains.shape} and {masses.shape}")
-    if not (np.isfinite(gains).all() and np.isfinite(masses).all() and (masses > 0).all()):
-        raise ValueError("gains must be finite, masses finite and above 0")
+    if n == 0 or gains.shape != (n,) or weights.shape != (n,):
+        raise ValueError(f"one gain and one weight an image, not {gains.shape} and {weights.shape}")
+    if not (np.isfinite(gains).all() and np.isfinite(weights).all() and (weights > 0).all()):
+        raise ValueError("gains must be finite, weights finite and above 0")
     rng = np.random.default_rng(seed)
-    weighted = gains * masses
+    weighted = gains * weights
     resampled = np.empty(resamples)
     rows = max(1, _BLOCK // n)
     for start in range(0, resamples, rows):
         stop = min(start + rows, resamples)
         drawn = rng.integers(0, n, size=(stop - start, n))
-        resampled[start:stop] = weighted[drawn].sum(axis=1) / masses[drawn].sum(axis=1)
+        resampled[start:stop] = weighted[drawn].sum(axis=1) / weights[drawn].sum(axis=1)
     low, high = np.quantile(resampled, [(1 - interval) / 2, (1 + interval) / 2])
     return Gain(
-        mean=float(weighted.sum() / masses.sum()),
+        mean=float(weighted.sum() / weights.sum()),
         low=float(low),
         high=float(high),
         share=float((resampled > 0).mean()),
@@ -107,5 +107,5 @@ def compare(
     sign = 1.0 if METRICS[metric].direction == "higher" else -1.0
     gains = sign * (candidate.values[metric] - champion.values[metric])
     return paired_bootstrap(
-        gains, candidate.masses_of(metric), resamples=resamples, interval=interval, seed=seed
+        gains, candidate.weights_of(metric), resamples=resamples, interval=interval, seed=seed
     )

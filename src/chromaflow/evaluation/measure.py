@@ -1,6 +1,6 @@
 """Every metric of every held-out image, for a model or any other way to predict color.
 
-Each image is squeezed whole to one size; color is predicted from its lightness there and joined
+Each image is resized to a square; color is predicted from its lightness there and joined
 with the true lightness.
 """
 
@@ -8,7 +8,6 @@ import contextlib
 import itertools
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -23,14 +22,12 @@ from chromaflow.color.lab import join, lab_to_rgb, rgb_to_lab
 from chromaflow.color.stored import ab_histogram, decode_stored, encode_stored
 from chromaflow.data.store.read import read_split
 from chromaflow.errors import DataError, ModelError
+from chromaflow.evaluation.measurements import DECIMALS, Measurements
 from chromaflow.metrics.base import Compared, Pictures
 from chromaflow.metrics.catalog import METRICS
 from chromaflow.models.colorizer import Colorizer
 from chromaflow.models.model_folder import load_model
 from chromaflow.settings import Evaluation, Training
-
-DECIMALS = 6
-"""Of every value of an image, measured or read from the table, so that both compare exactly."""
 
 _BATCH = 8
 
@@ -40,37 +37,7 @@ Predictor = Callable[[Tensor], Tensor]
 Progress = Callable[[str, int | None], AbstractContextManager[console.Advance]]
 
 
-@dataclass(frozen=True)
-class Measurements:
-    """What was measured of each image of a split.
-
-    Attributes:
-        ids: The images, in stored order, n of them.
-        values: Metric to one value an image, float64 (n,), rounded to `DECIMALS`.
-        masses: What each image counts where its pixels are weighted: their mean weight, (n,), 1
-            on average, rounded likewise. It depends on the true colors of the split alone, not
-            on the system.
-    """
-
-    ids: tuple[str, ...]
-    values: dict[str, NDArray[np.float64]]
-    masses: NDArray[np.float64]
-
-    def masses_of(self, metric: str) -> NDArray[np.float64]:
-        """What each image counts in the mean of a metric, (n,)."""
-        by_pixels = METRICS[metric].weighting == "pixels"
-        return self.masses if by_pixels else np.ones(len(self.ids))
-
-    def mean(self, metric: str) -> float:
-        """A metric of the whole split.
-
-        The mean over images; for a metric that weighs pixels, such as `auc_rebalanced`,
-        Σ m·a / Σ m over the images' values a and masses m, its value over all pixels.
-        """
-        return float(np.average(self.values[metric], weights=self.masses_of(metric)))
-
-
-def squeeze(pixels: NDArray[np.uint8], size: int) -> tuple[Tensor, Tensor]:
+def resize_square(pixels: NDArray[np.uint8], size: int) -> tuple[Tensor, Tensor]:
     """A stored image at the size of the evaluation, antialiased, its aspect given up.
 
     Args:
@@ -92,7 +59,7 @@ def _count_colors(folder: Path, size: int, progress: Progress) -> tuple[int, Gri
     count, histogram = 0, np.zeros((256, 256), np.int64)
     with progress("Counting colors", None) as advance:
         for _, pixels in read_split(folder):
-            lab = join(*squeeze(pixels, size))[0].permute(1, 2, 0).numpy()
+            lab = join(*resize_square(pixels, size))[0].permute(1, 2, 0).numpy()
             histogram += ab_histogram(encode_stored(lab))
             count += 1
             advance(1)
@@ -105,8 +72,8 @@ def _batches(folder: Path, size: int) -> Iterator[tuple[list[str], Tensor, Tenso
     """Ids, lightness and ab of several images at a time."""
     images = iter(read_split(folder))
     while batch := list(itertools.islice(images, _BATCH)):
-        squeezed = [squeeze(pixels, size) for _, pixels in batch]
-        lightness, ab = (torch.cat(parts) for parts in zip(*squeezed, strict=True))
+        resized = [resize_square(pixels, size) for _, pixels in batch]
+        lightness, ab = (torch.cat(parts) for parts in zip(*resized, strict=True))
         yield [id_ for id_, _ in batch], lightness, ab
 
 
@@ -149,7 +116,7 @@ def measure(
     Args:
         systems: Name to predictor.
         lab_folder: Lab shards of the split, `data/lab/test`.
-        size: Side to which every image is squeezed, pixels.
+        size: Side of the square to which every image is resized, pixels.
         device: Where the predictors and the metrics compute.
         progress: How to show progress.
 
@@ -164,21 +131,21 @@ def measure(
     count, bins = _count_colors(lab_folder, size, progress)
     bins = bins.to(device)
     ids: list[str] = []
-    masses: list[Tensor] = []
+    weights: list[Tensor] = []
     values: dict[str, list[dict[str, Tensor]]] = {name: [] for name in ("truth", *systems)}
     with progress("Measuring", count) as advance:
         for batch_ids, *images in _batches(lab_folder, size):
             lightness, ab = (image.to(device) for image in images)
-            weights = bins.encode(ab)[0].weights
+            pixel_weights = bins.encode(ab)[0].weights
             true = _pictures(lightness, ab)
-            values["truth"].append(_values(Compared(true, true, weights), goals=True))
+            values["truth"].append(_values(Compared(true, true, pixel_weights), goals=True))
             for name, predictor in systems.items():
                 predicted = _pictures(lightness, _predict(name, predictor, lightness))
-                values[name].append(_values(Compared(predicted, true, weights)))
+                values[name].append(_values(Compared(predicted, true, pixel_weights)))
             ids += batch_ids
-            masses.append(weights.mean(dim=(1, 2)))
+            weights.append(pixel_weights.mean(dim=(1, 2)))
             advance(len(batch_ids))
-    pooled = _pool(masses)
+    pooled = _pool(weights)
     return {
         name: Measurements(
             tuple(ids),

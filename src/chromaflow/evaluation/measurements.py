@@ -1,13 +1,48 @@
-"""The table `per_image.csv`: every metric of every held-out image, for every system measured."""
+"""What was measured of each held-out image, and the table `per_image.csv` that keeps it."""
 
 import csv
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from chromaflow.errors import ModelError
-from chromaflow.evaluation.measure import DECIMALS, Measurements
+from chromaflow.metrics.catalog import METRICS
+
+DECIMALS = 6
+"""Of every value of an image, measured or read from the table, so that both compare exactly."""
+
+
+@dataclass(frozen=True)
+class Measurements:
+    """What was measured of each image of a split.
+
+    Attributes:
+        ids: The images, in stored order, n of them.
+        values: Metric to one value an image, float64 (n,), rounded to `DECIMALS`.
+        weights: What each image counts where its pixels are weighted: their mean weight, (n,), 1
+            on average, rounded likewise. It depends on the true colors of the split alone, not
+            on the system.
+    """
+
+    ids: tuple[str, ...]
+    values: dict[str, NDArray[np.float64]]
+    weights: NDArray[np.float64]
+
+    def weights_of(self, metric: str) -> NDArray[np.float64]:
+        """What each image counts in the mean of a metric, (n,)."""
+        by_pixels = METRICS[metric].weighting == "pixels"
+        return self.weights if by_pixels else np.ones(len(self.ids))
+
+    def mean(self, metric: str) -> float:
+        """A metric of the whole split.
+
+        The mean over images; for a metric that weighs pixels, such as `auc_rebalanced`,
+        Σ m·a / Σ m over the images' values a and weights m, its value over all pixels.
+        """
+        return float(np.average(self.values[metric], weights=self.weights_of(metric)))
 
 
 def write_table(path: Path, measured: Mapping[str, Measurements]) -> None:
@@ -24,7 +59,7 @@ def write_table(path: Path, measured: Mapping[str, Measurements]) -> None:
         for system, result in measured.items():
             for index, id_ in enumerate(result.ids):
                 numbers = [result.values[metric][index] for metric in metrics]
-                row = [f"{number:.{DECIMALS}f}" for number in (*numbers, result.masses[index])]
+                row = [f"{number:.{DECIMALS}f}" for number in (*numbers, result.weights[index])]
                 table.writerow([id_, system, *row])
 
 

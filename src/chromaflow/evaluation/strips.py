@@ -12,7 +12,7 @@ from torch import Tensor
 
 from chromaflow.color.lab import join, lab_to_rgb
 from chromaflow.data.store.read import read_split
-from chromaflow.evaluation.measure import squeeze
+from chromaflow.evaluation.measure import resize_square
 from chromaflow.models.colorizer import Colorizer
 
 
@@ -56,7 +56,7 @@ def write_pictures(
         model: In evaluation mode; it predicts on the device where it is.
         lab_folder: Lab shards of the split.
         ids: Images of the split.
-        size: Side to which every image is squeezed, pixels.
+        size: Side of the square to which every image is resized, pixels.
         folder: Where to write; made if it is missing.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -67,7 +67,7 @@ def write_pictures(
     for id_, pixels in read_split(lab_folder):
         if id_ not in numbers:
             continue
-        lightness, ab = (image.to(device) for image in squeeze(pixels, size))
+        lightness, ab = (image.to(device) for image in resize_square(pixels, size))
         # An id may hold what a file name must not.
         name = re.sub(r"[^A-Za-z0-9._-]", "_", id_)[:100]
         path = folder / f"{numbers[id_]:02d}-{name}.png"

@@ -1,6 +1,7 @@
 """The champion, measured as `chromaflow evaluate` measures a candidate."""
 
-from chromaflow.evaluation.measure import Measurements, measure_model, model_to_measure
+from chromaflow.evaluation.measure import measure_model, model_to_measure
+from chromaflow.evaluation.measurements import Measurements
 from chromaflow.tracking.registry.lookup import Version
 from chromaflow.tracking.registry.registry import Registry
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from chromaflow.evaluation.baselines import BASELINES
-from chromaflow.evaluation.measure import Measurements
+from chromaflow.evaluation.measurements import Measurements
 from chromaflow.evidence.policies import Policy, Rival, Verdict
 
 

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
 from chromaflow.evaluation.bootstrap import Gain, compare
-from chromaflow.evaluation.measure import Measurements
+from chromaflow.evaluation.measurements import Measurements
 from chromaflow.metrics.catalog import METRICS
 from chromaflow.settings import Settings
 

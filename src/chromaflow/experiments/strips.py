@@ -16,7 +16,7 @@ from chromaflow.colorize.predictor import shrunk
 from chromaflow.colorize.read import read_photo
 from chromaflow.data.store.read import read_split
 from chromaflow.evaluation.baselines import BASELINES
-from chromaflow.evaluation.measure import Predictor, squeeze
+from chromaflow.evaluation.measure import Predictor, resize_square
 from chromaflow.evaluation.strips import choose
 from chromaflow.experiments.comparison import Row
 from chromaflow.models.colorizer import SIZE
@@ -59,7 +59,7 @@ def _held_out(project: Project) -> Iterator[tuple[Tensor, Tensor]]:
     shown = set(choose([name for name, _ in read_split(test)], PICTURES))
     for name, pixels in read_split(test):
         if name in shown:
-            yield squeeze(pixels, SIZE)
+            yield resize_square(pixels, SIZE)
 
 
 @torch.inference_mode()

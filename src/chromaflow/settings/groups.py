@@ -33,7 +33,9 @@ class Runtime(Group):
 class Evaluation(Group):
     """How the held-out images judge a model."""
 
-    size: int = Field(256, ge=32, description="every image is squeezed to this side, pixels")
+    size: int = Field(
+        256, ge=32, description="every image is resized to a square of this side, pixels"
+    )
     pictures: int = Field(12, ge=0, description="held-out images to show")
 
 

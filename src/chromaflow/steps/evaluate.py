@@ -6,8 +6,8 @@ from typing import Any
 
 from chromaflow import console
 from chromaflow.evaluation.baselines import BASELINES
-from chromaflow.evaluation.measure import Measurements, Progress, measure_model, model_to_measure
-from chromaflow.evaluation.measurements import write_table
+from chromaflow.evaluation.measure import Progress, measure_model, model_to_measure
+from chromaflow.evaluation.measurements import Measurements, write_table
 from chromaflow.evaluation.strips import choose, write_pictures
 from chromaflow.metrics.base import Metric
 from chromaflow.metrics.catalog import METRICS

@@ -327,7 +327,7 @@ def build_classifier(name: str, weights: str = NONE, *, folded: bool | None = No
 
 
 def classify(classifier: Classifier, lightness: Tensor) -> Tensor:
-    """Logits (B, classes) of images of any size, squeezed to the classifier's own."""
+    """Logits (B, classes) of images of any size, resized to the classifier's own."""
     side = classifier.input_size
     if lightness.shape[-2:] != (side, side):
         lightness = F.interpolate(lightness, (side, side), mode="bilinear", antialias=True)

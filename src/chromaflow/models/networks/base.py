@@ -14,8 +14,9 @@ class Hints(NamedTuple):
 
     Attributes:
         local: (B, 3, H, W): a and b in CIE units where the mask, 0 or 1, is set; else 0.
-        global_hints: (B, 316): shares of the 313 bins of `chromaflow.color.codebooks.grid.BINS`, and
-            whether they are told; mean saturation in 0..1 and whether it is told.
+        global_hints: (B, 316): shares of the 313 bins of
+            `chromaflow.color.codebooks.grid.BINS`, and
+            whether they are given; mean saturation in 0..1 and whether it is given.
     """
 
     local: Tensor
