@@ -206,13 +206,13 @@ def test_missing_data_is_told(project: Project, small: Settings, name: str) -> N
 
 
 def test_fingerprint_knows_what_decides(project: Project, small: Settings) -> None:
-    mark = fingerprint(project, small)
-    assert fingerprint(project, change(small)) == mark
-    assert fingerprint(project, change(small, steps=7)) != mark
-    assert fingerprint(project, small.model_copy(update={"seed": 3})) != mark
+    expected = fingerprint(project, small)
+    assert fingerprint(project, change(small)) == expected
+    assert fingerprint(project, change(small, steps=7)) != expected
+    assert fingerprint(project, small.model_copy(update={"seed": 3})) != expected
     with (project.lab / "train" / "index.json").open("a") as file:
         file.write(" ")
-    assert fingerprint(project, small) != mark
+    assert fingerprint(project, small) != expected
 
 
 @pytest.mark.parametrize(

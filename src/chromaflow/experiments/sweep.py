@@ -176,8 +176,8 @@ def sweep(
     def objective(trial: Trial) -> float:
         chosen = {axis.name: axis.draw(trial) for axis in axes}
         values = configure([f"{key}={json.dumps(value)}" for key, value in chosen.items()])
-        mark = hashlib.sha256(json.dumps(chosen, sort_keys=True).encode()).hexdigest()[:16]
-        place = project.trial(f"{name}-{mark}")
+        digest = hashlib.sha256(json.dumps(chosen, sort_keys=True).encode()).hexdigest()[:16]
+        place = project.trial(f"{name}-{digest}")
         title = ", ".join(f"{key.split('.')[-1]} {value}" for key, value in chosen.items())
         try:
             result = train_as_run(

@@ -149,27 +149,19 @@ def train(
         TrainingInterruptedError: A signal asked to stop.
         UserError: The disk is full.
     """
-    mark = known_fingerprint or fingerprint(project, settings)
-    if (kept := result_cache.restore(project, mark)) is not None:
-        return {**kept, "fingerprint": mark, "resumed_from": kept["steps"]}
+    own_fingerprint = known_fingerprint or fingerprint(project, settings)
+    if (kept := result_cache.restore(project, own_fingerprint)) is not None:
+        return {**kept, "fingerprint": own_fingerprint, "resumed_from": kept["steps"]}
     settings = with_absolute_weights(project, settings)
     checkpoints = Checkpoints(
-        project.checkpoints / mark / "last.ckpt", settings.runtime.checkpoint_every
+        project.checkpoints / own_fingerprint / "last.ckpt", settings.runtime.checkpoint_every
     )
     curves, training = Curves(), settings.training
     with quiet_and_deterministic(training.threads):
         torch.manual_seed(settings.seed)
         data = LabData(project, settings)
         validates = data.center_crops is not None
-        model = _build(project, settings)
-        if training.crop % model.multiple:
-            raise SettingsError(
-                f"training.crop = {training.crop} is no multiple of {model.multiple}.",
-                f"set training.crop={training.crop // model.multiple * model.multiple}",
-            )
-        network = settings.model.network
-        pretrained = isinstance(network, PretrainedNetwork) and network.weights != NONE
-        module = ColorizerTraining(model, training, seed=settings.seed, pretrained=pretrained)
+        module = _module(project, settings)
         own = [
             curves,
             checkpoints,
@@ -180,19 +172,32 @@ def train(
         resumed = checkpoints.path if readable(checkpoints.path) else None
         with explain_memory_errors(settings):
             trainer.fit(module, datamodule=data, ckpt_path=resumed, weights_only=True)
+    steps = trainer.global_step
     summary: dict[str, Any] = {
-        "steps": trainer.global_step,
-        "stopped_early": trainer.global_step < training.steps,
-        "crops": trainer.global_step * training.accumulate * training.batch * trainer.world_size,
+        "steps": steps,
+        "stopped_early": steps < training.steps,
+        "crops": steps * training.accumulate * training.batch * trainer.world_size,
         "images": data.images,
-        "parameters": sum(p.numel() for p in model.network.parameters()),
+        "parameters": sum(p.numel() for p in module.model.network.parameters()),
         **{name: curves.last(name) for name in Curves.COLUMNS[1:]},
     }
     if not trainer.is_global_zero:
         # Rank zero writes and goes on; what follows in the command line is its business alone.
         raise SystemExit(0)
-    summary["digest"] = _write(project, mark, module.averaged, curves, summary)
-    return {**summary, "fingerprint": mark, "resumed_from": checkpoints.resumed_from}
+    summary["digest"] = _write(project, own_fingerprint, module.averaged, curves, summary)
+    return {**summary, "fingerprint": own_fingerprint, "resumed_from": checkpoints.resumed_from}
+
+
+def _module(project: Project, settings: Settings) -> ColorizerTraining:
+    """The model to train, built anew."""
+    model, training, network = _build(project, settings), settings.training, settings.model.network
+    if training.crop % model.multiple:
+        raise SettingsError(
+            f"training.crop = {training.crop} is no multiple of {model.multiple}.",
+            f"set training.crop={training.crop // model.multiple * model.multiple}",
+        )
+    pretrained = isinstance(network, PretrainedNetwork) and network.weights != NONE
+    return ColorizerTraining(model, training, seed=settings.seed, pretrained=pretrained)
 
 
 def _patience(validations: int) -> list[Callback]:
@@ -202,7 +207,11 @@ def _patience(validations: int) -> list[Callback]:
 
 
 def _write(
-    project: Project, mark: str, model: Colorizer, curves: Curves, summary: dict[str, Any]
+    project: Project,
+    own_fingerprint: str,
+    model: Colorizer,
+    curves: Curves,
+    summary: dict[str, Any],
 ) -> str:
     """Write the model folder and the reports, and keep them; the digest of the model folder."""
     try:
@@ -210,7 +219,7 @@ def _write(
         digest = model_digest(project.candidate)
         files.write_text(project.training_report / "curves.csv", curves.to_csv())
         files.write_json(project.training_report / "summary.json", {**summary, "digest": digest})
-        result_cache.keep(project, mark)
+        result_cache.keep(project, own_fingerprint)
     except OSError as error:
         raise disk_error(error, f"{project.candidate} or {project.training_report}") from None
     return digest

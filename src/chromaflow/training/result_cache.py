@@ -16,49 +16,49 @@ from chromaflow.project.paths import Project
 _FOLDER = "finished"
 
 
-def _place(project: Project, mark: str) -> Path:
-    return project.checkpoints / mark / _FOLDER
+def _place(project: Project, fingerprint: str) -> Path:
+    return project.checkpoints / fingerprint / _FOLDER
 
 
-def summary_file(project: Project, mark: str) -> Path:
+def summary_file(project: Project, fingerprint: str) -> Path:
     """Where the copy of `reports/training/summary.json` of a finished training lies.
 
     Args:
         project: The checkout.
-        mark: The fingerprint of the training.
+        fingerprint: Of the training.
     """
-    return _place(project, mark) / "training" / "summary.json"
+    return _place(project, fingerprint) / "training" / "summary.json"
 
 
-def keep(project: Project, mark: str) -> None:
+def keep(project: Project, fingerprint: str) -> None:
     """Copy the outputs of a training; its checkpoint and those of other trainings are deleted."""
-    with files.atomic_folder(_place(project, mark)) as folder:
+    with files.atomic_folder(_place(project, fingerprint)) as folder:
         shutil.copytree(project.candidate, folder / "candidate")
         shutil.copytree(project.training_report, folder / "training")
     for path in project.checkpoints.iterdir():
-        if path.name != mark:
+        if path.name != fingerprint:
             shutil.rmtree(path, ignore_errors=True)
-    (project.checkpoints / mark / "last.ckpt").unlink(missing_ok=True)
+    (project.checkpoints / fingerprint / "last.ckpt").unlink(missing_ok=True)
 
 
-def restore(project: Project, mark: str) -> dict[str, Any] | None:
+def restore(project: Project, fingerprint: str) -> dict[str, Any] | None:
     """Put the outputs of a finished training back.
 
     Returns:
         What stands in its `summary.json`; None where none is kept, or not as it was written.
     """
-    folder = _place(project, mark)
+    folder = _place(project, fingerprint)
     if not folder.is_dir():
         return None
     try:
         summary: dict[str, Any] = json.loads(
-            summary_file(project, mark).read_text(encoding="utf-8")
+            summary_file(project, fingerprint).read_text(encoding="utf-8")
         )
         whole = model_digest(folder / "candidate") == summary["digest"]
     except (OSError, ValueError, KeyError):
         whole = False
     if not whole:
-        forget(project, mark)
+        forget(project, fingerprint)
         return None
     for name, target in (("candidate", project.candidate), ("training", project.training_report)):
         with files.atomic_folder(target) as temporary:
@@ -66,7 +66,7 @@ def restore(project: Project, mark: str) -> dict[str, Any] | None:
     return summary
 
 
-def forget(project: Project, mark: str) -> None:
+def forget(project: Project, fingerprint: str) -> None:
     """Delete what is kept of a finished training, so that the next one truly trains."""
-    if _place(project, mark).is_dir():
-        shutil.rmtree(project.checkpoints / mark)
+    if _place(project, fingerprint).is_dir():
+        shutil.rmtree(project.checkpoints / fingerprint)
