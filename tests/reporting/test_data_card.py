@@ -1,4 +1,3 @@
-import io
 import re
 from collections.abc import Mapping
 from html.parser import HTMLParser
@@ -8,16 +7,14 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image
 
 from chromaflow.data.snapshot.read import read_snapshot
 from chromaflow.data.snapshot.samples import samples
-from chromaflow.errors import DataError
 from chromaflow.project.files import digest_of_folder
 from chromaflow.project.paths import Project
 from chromaflow.reporting import charts
 from chromaflow.reporting.data_card import escape_markdown, gather, write_card
-from tests.support.description import Tables, write_shard, write_tables
+from tests.support.description import Tables, write_tables
 
 HOSTILE = "<img src=x onerror=alert(1)>|`a`\n[b](javascript:c) **d**"
 
@@ -112,35 +109,6 @@ def test_a_folder_without_labels_or_record(checkout: Project, rows: Tables) -> N
         assert "not recorded" in form
         assert "unknown" in form
     assert "no label" in text
-
-
-def test_samples_are_the_first_by_id_and_small(checkout: Project, rows: Tables) -> None:
-    snapshot = read_snapshot(checkout)
-    found = samples(snapshot, 2)
-    train = sorted(row["id"] for row in rows[0] if row["split"] == "train")[:2]
-    assert [sample.row["id"] for sample in found["train"]] == train
-    assert [len(found[name]) for name in ("train", "validation", "test")] == [2, 1, 1]
-    for sample in [image for images in found.values() for image in images]:
-        with Image.open(io.BytesIO(sample.jpeg)) as image:
-            assert image.format == "JPEG"
-            assert max(image.size) == 144
-            shape = sample.row["width"] / sample.row["height"]
-            assert image.width / image.height == pytest.approx(shape, rel=0.02)
-
-
-def test_a_shard_with_other_pixels_is_refused(checkout: Project, rows: Tables) -> None:
-    row = rows[0][0]
-    shard = checkout.raw / row["shard"]
-    write_shard(shard, [(f"{row['key']}.png", bytes(row["bytes"]))])
-    with pytest.raises(DataError, match="another SHA-256 than the manifest says") as caught:
-        samples(read_snapshot(checkout), 6)
-    assert str(shard) in caught.value.problem
-    write_shard(shard, [("other.png", b"x"), ("other.json", b"{}")])
-    with pytest.raises(DataError, match=f"holds no {row['key']}"):
-        samples(read_snapshot(checkout), 6)
-    shard.write_bytes(b"no archive")
-    with pytest.raises(DataError, match="cannot be read"):
-        samples(read_snapshot(checkout), 6)
 
 
 def test_bars_are_as_long_as_their_counts() -> None:

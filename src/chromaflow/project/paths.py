@@ -157,7 +157,7 @@ class Project:
         return self.root / "reports" / "contact-sheets"
 
     @property
-    def releases(self) -> Path:
+    def waivers(self) -> Path:
         """Decisions of people that an image may train although a rule refused it."""
         return self.root / "releases.yaml"
 

@@ -78,7 +78,7 @@ def _records(project: Project) -> dict[str, bytes]:
         "data.dvc.txt": project.raw_record,
         "params.yaml": project.params,
         "quality.json": project.quality_record,
-        "releases.yaml": project.releases,
+        "releases.yaml": project.waivers,
         "requirements.lock": project.requirements_lock,
         "validation.json": project.validation_report,
     }

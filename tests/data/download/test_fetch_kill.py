@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from chromaflow.data.download import fetch, journal
+from chromaflow.data.download import cache, journal
 from chromaflow.data.download.fetch import Download, download
 from chromaflow.errors import ServerError
 from tests.support.downloads import CUT, LARGE, SMALL, one, policy, run
@@ -159,7 +159,7 @@ def test_after_a_loss_of_power_finished_files_are_read_again(
     assert [row.state for row in report.rows] == ["fetched", "fetched", "skipped", "skipped"]
     assert all(item.path.read_bytes() == SMALL for item in items)
     read = []
-    monkeypatch.setattr(fetch, "_has", lambda *a: read.append(a))
+    monkeypatch.setattr(cache, "_has", lambda *a: read.append(a))
     assert run(tmp_path, *items).summary.states["skipped"] == 4
     assert not read
 

@@ -67,7 +67,7 @@ def test_each_fault_goes_to_quarantine_with_its_reasons(checkout: Project) -> No
         54: ["grey: mean chroma 2.999 is below quality.min_chroma = 3"],
         55: ["tinted: spread of chroma 2.499 is below quality.min_chroma_spread = 2.5"],
         56: [f"duplicate of {7:016x}"],
-        57: ["no license; source.license tells it"],
+        57: ["no license: source.license can name one"],
         59: [f"near {8:016x} and {9:016x}, which belong to different groups"],
     }
     for kind in KINDS.values():

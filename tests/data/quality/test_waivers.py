@@ -27,7 +27,7 @@ def test_a_decision_is_recorded_with_who_when_why_and_bytes(checkout: Project) -
     assert (made.who, made.why) == ("Ann Example <ann@example.org>", "it is fine")
     assert made.when.endswith("+00:00")
     assert waivers.read(checkout) == [made]
-    text = checkout.releases.read_text()
+    text = checkout.waivers.read_text()
     assert text.startswith("# Images that may train")
     assert yaml.safe_load(text)[0]["sha256"] == DIGEST
 
@@ -43,10 +43,10 @@ def test_rules_add_up_for_the_same_bytes_only(checkout: Project) -> None:
 
 def test_recalling_takes_back_all_or_nothing(checkout: Project) -> None:
     waivers.add(checkout, [(name, DIGEST, ["min_side"]) for name in ("id1", "id2")], "why")
-    before = checkout.releases.read_bytes()
+    before = checkout.waivers.read_bytes()
     with pytest.raises(DataError, match="id3: not in"):
         waivers.remove(checkout, ["id1", "id3"])
-    assert checkout.releases.read_bytes() == before
+    assert checkout.waivers.read_bytes() == before
     assert [entry.id for entry in waivers.remove(checkout, ["id1", "id1"])] == ["id1"]
     assert [entry.id for entry in waivers.read(checkout)] == ["id2"]
 
@@ -54,7 +54,7 @@ def test_recalling_takes_back_all_or_nothing(checkout: Project) -> None:
 def test_a_reason_is_required(checkout: Project) -> None:
     with pytest.raises(DataError, match="needs a reason"):
         waivers.add(checkout, [("id1", DIGEST, ["min_side"])], "  ")
-    assert not checkout.releases.exists()
+    assert not checkout.waivers.exists()
 
 
 def test_without_git_the_system_tells_who(tmp_path, monkeypatch) -> None:
@@ -67,17 +67,17 @@ def test_without_git_the_system_tells_who(tmp_path, monkeypatch) -> None:
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("{", "is no list of releases"),
+        ("{", "is no list of waivers"),
         ("a: 1", "it is no list"),
         ("- id: x", "sha256"),
         (f"- {{id: x, sha256: {DIGEST}, rules: [], why: w, who: a, when: b}}", "rules"),
         (f"- &a {{id: x, sha256: {DIGEST}, rules: [r], why: w, who: a, when: b}}\n- *a", "twice"),
-        ("- !!python/object/apply:os.system [echo]", "is no list of releases"),
+        ("- !!python/object/apply:os.system [echo]", "is no list of waivers"),
     ],
 )
 def test_a_broken_file_is_told(tmp_path, text: str, reason: str) -> None:
     project = Project(tmp_path)
-    project.releases.write_text(text)
+    project.waivers.write_text(text)
     with pytest.raises(DataError, match=reason) as caught:
         waivers.read(project)
     assert "git checkout" in caught.value.remedy

@@ -5,24 +5,29 @@ server or one file does wrong stops that file, with a reason; only a full disk s
 """
 
 import asyncio
-import contextlib
-import errno
-import hashlib
 import os
 import random
-import re
 import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from chromaflow import console, settings
 from chromaflow.data.download import addresses, object_store
-from chromaflow.data.download.journal import Finished, Journal, open_journal, partial_of
+from chromaflow.data.download.cache import (
+    BAD_PATHS,
+    GO_ON,
+    NO_PATH,
+    Download,
+    cached_outcome,
+    check_budget,
+    explain_disk_errors,
+    name_in,
+)
+from chromaflow.data.download.journal import Journal, open_journal
 from chromaflow.data.download.partial_file import Limit
 from chromaflow.data.download.report import (
     FileBar,
@@ -38,37 +43,13 @@ from chromaflow.data.download.report import (
 )
 from chromaflow.data.download.scheduler import Job, Schedule
 from chromaflow.errors import DataError, ServerError
-from chromaflow.project import files
 
 if TYPE_CHECKING:
     from chromaflow.data.download.http import Transfer
 
 __all__ = ["Download", "Outcome", "Report", "Summary", "download", "fetch_one", "show"]
 
-_GO_ON = "run the command again: it goes on from here"
-# A path that cannot be a file is that file's fault; other errors of the disk concern all of them.
-_BAD_PATHS = (errno.ENAMETOOLONG, errno.EISDIR, errno.ENOTDIR, errno.ELOOP, errno.EILSEQ)
-_NO_PATH = "no path for a file: {}"
-_CHECKSUM = re.compile(r"(?i)sha256:[0-9a-f]{64}|md5:[0-9a-f]{32}")
-_LONGEST_NAME = 240  # bytes; most disks allow 255, and a part's name is longer
 _LONGEST_DELAY = 60.0  # seconds
-
-
-@dataclass(frozen=True, slots=True)
-class Download:
-    """A file on a server.
-
-    Args:
-        address: http, https, s3, gs or file.
-        path: Where it goes.
-        size: Bytes, or None; another size is refused.
-        checksum: `sha256:<hex>`, `md5:<hex>` or empty; other bytes are refused.
-    """
-
-    address: str
-    path: Path
-    size: int | None = None
-    checksum: str = ""
 
 
 class _Fetching:
@@ -165,10 +146,10 @@ class _Fetching:
         except PassingError as problem:
             return self._retry(job, problem)
         except OSError as error:
-            if error.errno not in _BAD_PATHS:
+            if error.errno not in BAD_PATHS:
                 raise
-            failure = _NO_PATH.format(error.strerror)
-        self._schedule.judge(job.host, "")
+            failure = NO_PATH.format(error.strerror)
+        self._schedule.record_answer(job.host, "")
         if failure:
             return Outcome(job.path, "failed", failure)
         return Outcome(job.path, state, received=received)
@@ -186,7 +167,7 @@ class _Fetching:
                 self._schedule.pause(job.host, problem.wait)
             self._schedule.again(job, max(delay, problem.wait))
             return None
-        self._schedule.judge(job.host, reason)
+        self._schedule.record_answer(job.host, reason)
         return Outcome(job.path, "failed", reason, passing=True)
 
     def _check_space(self) -> None:
@@ -195,99 +176,8 @@ class _Fetching:
             raise DataError(
                 f"{self._journal.cache}: {size_text(free)} are free, less than "
                 f"download.reserve = {size_text(self._policy.reserve)}.",
-                f"make room, then {_GO_ON}",
+                f"make room, then {GO_ON}",
             )
-
-
-def name_in(cache: Path, path: Path) -> str:
-    """The path of a file below its cache.
-
-    Raises:
-        RefusedError: It leads out, or to what the cache keeps for itself, or is too long.
-    """
-    # Text is compared, not paths: there may be millions.
-    whole, root = os.path.normpath(path), os.path.join(os.path.normpath(cache), "")  # noqa: PTH118
-    name = os.path.basename(whole)  # noqa: PTH119
-    if not whole.startswith(root) or name.startswith("."):
-        raise RefusedError("its path leads out of the cache")
-    if len(os.fsencode(name)) > _LONGEST_NAME:
-        raise RefusedError(_NO_PATH.format("its name is too long"))
-    return whole.removeprefix(root)
-
-
-def _has(path: Path, checksum: str) -> bool:
-    """Whether a file has a checksum of the form `<algorithm>:<hex>`."""
-    algorithm, _, wanted = checksum.lower().partition(":")
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, algorithm).hexdigest() == wanted
-
-
-def _stands(journal: Journal, item: Download) -> bool:
-    """Whether a file is complete and what it should be; one that is not is removed.
-
-    Raises:
-        RefusedError: Its path or its checksum cannot be used.
-    """
-    if item.checksum and not _CHECKSUM.fullmatch(item.checksum):
-        raise RefusedError("its checksum is neither sha256:<hex> nor md5:<hex>")
-    name = name_in(journal.cache, item.path)
-    known, there = journal.finished(name), item.path.is_file()
-    # A kill may have come between the note and the new name.
-    place = item.path if there or known is None else partial_of(item.path)
-    if place.is_file() and (known or item.checksum):
-        size = place.stat().st_size
-        fits = size == (known.size if known else size) and item.size in (None, size)
-        sure = known is not None and known.certain and known.checksum == item.checksum.lower()
-        digest = f"sha256:{known.sha256}" if known else ""
-        if fits and not sure:
-            fits = all(_has(place, wanted) for wanted in {digest, item.checksum} - {""})
-            if fits:
-                digest = known.sha256 if known else files.sha256_of(place)
-                journal.note(Finished(name, size, digest, item.checksum.lower()))
-        if fits:
-            place.replace(item.path)
-            return True
-    item.path.unlink(missing_ok=True)
-    return False
-
-
-def _check_budget(
-    cache: Path, wanted: Sequence[Download], policy: settings.DownloadSettings
-) -> None:
-    """Refuse to begin what the disk cannot hold.
-
-    Raises:
-        DataError: It cannot.
-    """
-    needed = sum(policy.typical_file if item.size is None else item.size for item in wanted)
-    free = shutil.disk_usage(cache).free
-    if needed + policy.reserve > free:  # only then it matters what a run before has left
-        parts = (partial_of(item.path) for item in wanted)
-        needed -= sum(part.stat().st_size for part in parts if part.is_file())
-    if needed + policy.reserve > free:
-        guessed = sum(item.size is None for item in wanted)
-        raise DataError(
-            f"{len(wanted)} files of about {size_text(needed)} do not fit into {cache}: "
-            f"{size_text(free)} are free, of which download.reserve = "
-            f"{size_text(policy.reserve)} stay so"
-            + (f" ({guessed} sizes are download.typical_file)." if guessed else "."),
-            f"make room, or take fewer images; then {_GO_ON}",
-        )
-
-
-@contextlib.contextmanager
-def _told_of_the_disk(cache: Path) -> Iterator[None]:
-    """Turn errors of the disk into what a user can fix."""
-    try:
-        yield
-    except OSError as error:
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        problem = "the disk is full" if full else error.strerror or str(error)
-        remedy = "make room" if full else "fix the disk or its permissions"
-        raise DataError(
-            f"{error.filename or cache}: {problem}. What has arrived is kept.",
-            f"{remedy}, then {_GO_ON}",
-        ) from None
 
 
 def download(
@@ -326,31 +216,21 @@ def download(
         cache = Path(os.path.commonpath([path.parent for path in unique]))
     addresses.check_mirrors(policy.mirrors)
     with (
-        _told_of_the_disk(cache),
+        explain_disk_errors(cache),
         open_journal(cache) as journal,
         progress("Fetching", len(unique)) as advance,
     ):
-        rows = {path: row for path, item in unique.items() if (row := _settle(journal, item))}
+        rows = {
+            path: row for path, item in unique.items() if (row := cached_outcome(journal, item))
+        }
         advance(len(rows))
         if wanted := [item for path, item in unique.items() if path not in rows]:
-            _check_budget(cache, wanted, policy)
+            check_budget(cache, wanted, policy)
             text = f"larger than download.largest_file = {policy.largest_file:,} bytes"
             limit = Limit(policy.largest_file, text)
             work = _Fetching(policy, journal, limit, advance, lambda *_: None)
             rows |= {row.path: row for row in asyncio.run(work.run(wanted))}
     return Report([rows[path] for path in unique], time.monotonic() - begin)
-
-
-def _settle(journal: Journal, item: Download) -> Outcome | None:
-    """What came of a file that needs no server; None where it must be asked."""
-    try:
-        return Outcome(item.path, "skipped") if _stands(journal, item) else None
-    except RefusedError as reason:
-        return Outcome(item.path, "failed", str(reason))
-    except OSError as error:
-        if error.errno not in _BAD_PATHS:
-            raise
-        return Outcome(item.path, "failed", _NO_PATH.format(error.strerror))
 
 
 def fetch_one(
@@ -378,14 +258,14 @@ def fetch_one(
     """
     cache = item.path.parent
     addresses.check_mirrors(policy.mirrors)
-    with _told_of_the_disk(cache), open_journal(cache) as journal:
-        outcome = _settle(journal, item)
+    with explain_disk_errors(cache), open_journal(cache) as journal:
+        outcome = cached_outcome(journal, item)
         if outcome is None:
             outcome = _fetch_large(journal, item, policy, progress)
     if outcome.state == "failed":
         problem = f"{addresses.shown(item.address)} cannot be fetched: {outcome.reason}."
         if outcome.passing:
-            raise ServerError(problem, remedy or _GO_ON)
+            raise ServerError(problem, remedy or GO_ON)
         raise DataError(problem, remedy or "download.mirrors can name another place that has it")
     return item.path
 
@@ -393,7 +273,7 @@ def fetch_one(
 def _fetch_large(
     journal: Journal, item: Download, policy: settings.DownloadSettings, progress: Progress
 ) -> Outcome:
-    _check_budget(journal.cache, [item], policy)
+    check_budget(journal.cache, [item], policy)
     room = shutil.disk_usage(journal.cache).free - policy.reserve
     limit = Limit(room, f"larger than the {size_text(room)} that the disk has room for")
     with FileBar(f"Fetching {item.path.name}", item.size, progress) as bar:

@@ -80,7 +80,7 @@ def _seconds_to_wait(headers: Any) -> float:
 
 
 def _validator(headers: Any) -> str:
-    """What tells for certain that a file has not changed: a strong ETag, or an old enough date."""
+    """What shows for certain that a file has not changed: a strong ETag, or an old enough date."""
     tag = str(headers.get("ETag", ""))
     if tag.startswith('"'):
         return tag
@@ -116,7 +116,7 @@ class Transfer:
         policy: The group `download` of the settings.
         journal: Of the cache.
         limit: How large a file may be.
-        on_bytes: Told how many bytes of a file are there, and how many it has, if known.
+        on_bytes: Called with how many bytes of a file are there, and how many it has, if known.
     """
 
     def __init__(
@@ -262,7 +262,7 @@ class Transfer:
     def _accept(
         self, job: Job, partial: Partial, response: aiohttp.ClientResponse, started: Started | None
     ) -> int:
-        """Judge an answer by its head; give the number of bytes that stand from before."""
+        """Check an answer by its head; give the number of bytes that are there from before."""
         status = response.status
         if status in (206, 416) and started is not None and partial.size:
             if self._continues(partial, response, started):
@@ -290,8 +290,8 @@ class Transfer:
         """Whether a 206 goes on where the part ends, or a 416 says that nothing is missing."""
         tag = response.headers.get("ETag")
         date = response.headers.get("Last-Modified")
-        told = tag if started.validator.startswith('"') else date
-        if started.validator and told not in (None, started.validator):
+        given = tag if started.validator.startswith('"') else date
+        if started.validator and given not in (None, started.validator):
             return False
         part = response.headers.get("Content-Range", "")
         if response.status == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
@@ -323,7 +323,7 @@ class Transfer:
             raise PassingError("the connection ended early")
 
 
-# The first kind that fits tells; what the client says itself may hold an address.
+# The first kind that fits counts; what the client says itself may hold an address.
 _PROBLEMS: tuple[tuple[type[aiohttp.ClientError], str], ...] = (
     (aiohttp.ClientConnectorDNSError, "the host's name is not known"),
     (aiohttp.ClientProxyConnectionError, "the proxy cannot be reached"),

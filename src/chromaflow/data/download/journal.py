@@ -27,7 +27,7 @@ _COMPACT_FROM = 1000
 
 
 def _boot() -> str:
-    """Identifier of this start of the machine; empty where the system tells none."""
+    """Identifier of this start of the machine; empty where the system gives none."""
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
     except OSError:
@@ -45,7 +45,7 @@ class Finished:
         path: Below the cache.
         size: Bytes.
         sha256: Of its bytes, hexadecimal.
-        checksum: What the source told and was verified; may be empty.
+        checksum: What the source gave and was verified; may be empty.
         boot: The start of the machine at which this was written.
     """
 
@@ -68,9 +68,9 @@ class Started:
     Args:
         path: Below the cache.
         origin: Digest of the address without its query.
-        validator: ETag, Last-Modified or a store's key that tells whether the file there is still
+        validator: ETag, Last-Modified or a store's key that shows whether the file there is still
             the same; may be empty.
-        total: Bytes of the whole file, None where the server did not tell.
+        total: Bytes of the whole file, None where the server did not say.
         boot: The start of the machine at which this was written.
     """
 
@@ -83,8 +83,8 @@ class Started:
     def begins(self, address: str, checksum: str, size: int) -> bool:
         """Whether bytes beside the file's place are known to be its beginning.
 
-        After a loss of power, or where the server does not tell versions of a file apart, only a
-        checksum of the whole can tell.
+        After a loss of power, or where the server does not distinguish versions of a file, only a
+        checksum of the whole can.
         """
         sure = bool(BOOT) and self.boot == BOOT and bool(self.validator)
         return (
@@ -118,7 +118,7 @@ class Journal:
             os.write(self._file, b"\n")
 
     def _read(self, line: bytes) -> None:
-        # A kill may tear the last line; what it told of is then looked at anew.
+        # A kill may tear the last line; what it was about is then looked at anew.
         with contextlib.suppress(ValueError, TypeError):
             values: dict[str, Any] = json.loads(line)
             fact = Finished(**values) if "sha256" in values else Started(**values)

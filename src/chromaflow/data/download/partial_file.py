@@ -74,7 +74,7 @@ class Partial:
     Args:
         target: Where the file will lie.
         checksum: `sha256:<hex>`, `md5:<hex>` or empty.
-        size: Bytes that the source tells, or None.
+        size: Bytes as the source says, or None.
         limit: How large it may be.
     """
 
@@ -129,7 +129,7 @@ class Partial:
         """Compare the size of the whole file, as far as it is known, with what is allowed.
 
         Raises:
-            RefusedError: It is too large, or not the one that the source tells.
+            RefusedError: It is too large, or not the one that the source names.
         """
         if total > self._limit.size:
             raise RefusedError(self._limit.reason)

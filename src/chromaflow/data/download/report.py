@@ -16,7 +16,7 @@ from rich.text import Text
 from chromaflow.console import console
 
 State = Literal["fetched", "resumed", "skipped", "failed"]
-# Told how many bytes of one file are there, and how many it has, or None.
+# Called with how many bytes of one file are there, and how many it has, or None.
 OnBytes = Callable[[int, int | None], object]
 Progress = Callable[[str, int | None], AbstractContextManager[Callable[[int], None]]]
 MOST_REASONS = 10
@@ -114,11 +114,11 @@ class Report:
 
 
 class FileBar(contextlib.ExitStack):
-    """Progress of one file; a context. It shows once the server has told how large the file is.
+    """Progress of one file; a context. It shows once the server has said how large the file is.
 
     Args:
         description: What is shown.
-        size: Bytes of the file that its source tells, or None.
+        size: Bytes of the file as its source says, or None.
         progress: Opens what shows it.
     """
 
@@ -131,7 +131,7 @@ class FileBar(contextlib.ExitStack):
         self._advance: Callable[[int], None] | None = None
 
     def __call__(self, there: int, size: int | None) -> None:
-        """Show how many bytes are there; `size` is what the server tells, or None."""
+        """Show how many bytes are there; `size` is what the server says, or None."""
         if self._advance is None:
             shown = self._progress(self._description, self._size or size)
             self._advance = self.enter_context(shown)

@@ -107,7 +107,7 @@ class Schedule:
                 if wait <= 0:
                     heapq.heappop(self._turns)
                     return self._give(host, now)
-                if host.not_before > time:  # it was told to wait after it got its turn
+                if host.not_before > time:  # it was asked to wait after it got its turn
                     turn = (host.not_before, next(self._numbers), host)
                     heapq.heapreplace(self._turns, turn)
                     continue
@@ -154,7 +154,7 @@ class Schedule:
         if not host.verdict:
             host.not_before = max(host.not_before, self._loop.time() + seconds)
 
-    def judge(self, host: Host, failure: str) -> None:
+    def record_answer(self, host: Host, failure: str) -> None:
         """Note how a file of a host ended; an empty failure means that the host is alive."""
         host.failures = host.failures + 1 if failure else 0
         if host.failures >= HOPELESS:

@@ -5,7 +5,7 @@ changed them for a moment would change them for all the others. So both are set 
 module is imported, and never again:
 
 * Pillow's limit is off, since `source.max_pixels` may lie above it. Every image that comes from
-  outside is opened by `open_image`, which judges the header before any pixel is decoded.
+  outside is opened by `open_image`, which checks the header before any pixel is decoded.
 * Pillow's warnings, such as of broken EXIF data, are silent: they name no file.
 """
 
@@ -25,7 +25,7 @@ warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
 class TooManyPixelsError(ValueError):
-    """The header of an image tells of more pixels than are allowed.
+    """The header of an image names more pixels than are allowed.
 
     Args:
         size: Its width and height.

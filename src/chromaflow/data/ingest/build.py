@@ -1,4 +1,4 @@
-"""Make the raw snapshot: what is new goes into new shards, what stands is left alone.
+"""Make the raw snapshot: what is new goes into new shards, what is there is left as it is.
 
 The manifest decides what the snapshot holds. New shards grow in a folder beside the snapshot; they
 move in when all are there, the manifest is replaced in one step, and only then does anything go
@@ -27,7 +27,7 @@ import pyarrow.compute as pc
 from chromaflow import console
 from chromaflow.data.ingest.inspect import Inspection, inspect
 from chromaflow.data.ingest.prefetch import Fetcher
-from chromaflow.data.ingest.previous import Known, described
+from chromaflow.data.ingest.previous import PreviousSnapshot, described
 from chromaflow.data.snapshot.manifest import HISTORIC, read_manifest, to_table, write_manifest
 from chromaflow.data.snapshot.shards import Member, StoredImages, write_shard
 from chromaflow.data.sources.base import Record, Source, UnreadableError, image_id, open_source
@@ -71,21 +71,26 @@ def _shards(table: pa.Table) -> list[str]:
 
 
 class _Comparison:
-    """Tells images that a shard already holds from new ones.
+    """Finds out which images a shard already holds and which are new.
 
     Args:
         source: Name of the source.
-        known: Rows of that source whose shards are there.
+        previous: Rows of that source whose shards are there.
         stored: The images of these rows.
         fetcher: Fetches the images that are on a server.
         max_pixels: As `source.max_pixels`.
     """
 
     def __init__(
-        self, source: str, known: Known, stored: StoredImages, fetcher: Fetcher, max_pixels: int
+        self,
+        source: str,
+        previous: PreviousSnapshot,
+        stored: StoredImages,
+        fetcher: Fetcher,
+        max_pixels: int,
     ) -> None:
         self._source = source
-        self._known = known
+        self._previous = previous
         self._stored = stored
         self._fetcher = fetcher
         self._max_pixels = max_pixels
@@ -93,12 +98,12 @@ class _Comparison:
     def new_images(
         self, records: Iterable[Record], advance: Callable[[int], None]
     ) -> Iterator[tuple[Member, Row]]:
-        """The images to write; those that stand are noted on the way."""
+        """The images to write; those that a shard already holds are noted on the way."""
         for record, failure in self._fetcher.serve(self._missing(records, advance)):
             data, error = _read(record, failure)
             digest = hashlib.sha256(data).hexdigest()
-            index = self._known.find(record)
-            if index >= 0 and self._known.cell(index, "sha256") == digest:
+            index = self._previous.find(record)
+            if index >= 0 and self._previous.cell(index, "sha256") == digest:
                 self._keep(index, record, data, error)
             else:
                 yield self._describe(record, data, digest, error)
@@ -107,20 +112,20 @@ class _Comparison:
     def _missing(
         self, records: Iterable[Record], advance: Callable[[int], None]
     ) -> Iterator[Record]:
-        """The records whose bytes are needed to tell."""
+        """The records whose bytes are needed to find out."""
         for record in records:
-            index = self._known.find(record)
-            if not self._known.holds(index, record):
+            index = self._previous.find(record)
+            if not self._previous.holds(index, record):
                 yield record
-            elif self._known.is_measured(index):
-                self._known.keep(index, record)
+            elif self._previous.is_measured(index):
+                self._previous.keep(index, record)
                 advance(1)
             else:
                 yield self._from_snapshot(index, record)
 
     def _from_snapshot(self, index: int, record: Record) -> Record:
         """The record of an image that is read from its shard instead of being fetched."""
-        place = [self._known.cell(index, name) for name in ("shard", "key", "sha256")]
+        place = [self._previous.cell(index, name) for name in ("shard", "key", "sha256")]
         return replace(record, download=None, read=partial(self._stored.read, *place))
 
     def _inspect(self, data: bytes, error: str | None) -> Inspection:
@@ -128,26 +133,26 @@ class _Comparison:
 
     def _keep(self, index: int, record: Record, data: bytes, error: str | None) -> None:
         """Take a row over, with the label, license and limit of pixels that hold now."""
-        if self._known.is_measured(index):
-            self._known.keep(index, record)
+        if self._previous.is_measured(index):
+            self._previous.keep(index, record)
         else:
-            self._known.keep(index, record, self._inspect(data, error)._asdict())
+            self._previous.keep(index, record, self._inspect(data, error)._asdict())
 
     def _describe(
         self, record: Record, data: bytes, digest: str, error: str | None
     ) -> tuple[Member, Row]:
         key = image_id(self._source, record.url)
-        told = described(record)
+        description = described(record)
         facts = {
             "id": key,
             "source": self._source,
             "url": record.url,
-            "label": told["label"],
-            "license": told["license"],
+            "label": description["label"],
+            "license": description["license"],
             "sha256": digest,
         }
         measured = self._inspect(data, error)._asdict()
-        row = {**facts, **told, "key": key, "bytes": len(data), **measured}
+        row = {**facts, **description, "key": key, "bytes": len(data), **measured}
         return Member(key, record.extension, data, facts), row
 
 
@@ -181,7 +186,7 @@ def _open_staging(project: Project, settings: Settings) -> Path:
     return staging
 
 
-def _known(project: Project, staging: Path, source: str) -> pa.Table:
+def _rows_with_shards(project: Project, staging: Path, source: str) -> pa.Table:
     """Rows of a source whose shards are in the snapshot, or were finished before a kill."""
     tables = [read_manifest(project.raw_manifest)]
     tables += [read_manifest(path) for path in sorted((staging / source).glob("[0-9]*.parquet"))]
@@ -269,15 +274,15 @@ def _collect(
     advance: Callable[[int], None],
 ) -> list[pa.Table]:
     """The rows of one source, after its new images were staged."""
-    rows = _known(project, staging, name)
-    known = Known(name, rows, settings.source.max_pixels)
+    rows = _rows_with_shards(project, staging, name)
+    previous = PreviousSnapshot(name, rows, settings.source.max_pixels)
     fetcher = Fetcher(project, settings, name)
     with StoredImages(project.raw, staging) as stored:
-        comparison = _Comparison(name, known, stored, fetcher, settings.source.max_pixels)
+        comparison = _Comparison(name, previous, stored, fetcher, settings.source.max_pixels)
         images = comparison.new_images(records, advance)
         staged = _stage(images, staging / name, rows, settings.source.shard_images, fetcher)
     fetcher.close()
-    return [known.standing(), *staged]
+    return [previous.kept_rows(), *staged]
 
 
 def _renew(
@@ -338,5 +343,5 @@ def build_snapshot(
         except OSError as error:
             raise DataError(
                 f"{error.filename or project.raw}: {error.strerror or error}",
-                "make room or fix the permissions, then run the command again: it goes on",
+                "make room or change the permissions, then run the command again: it goes on",
             ) from None

@@ -21,12 +21,13 @@ _TONED_SIDE, _LEVELS = 64, 64
 class Inspection(NamedTuple):
     """What one image is.
 
-    `width` and `height` are in pixels after the orientation that its EXIF data tells. `mean_chroma`
+    `width` and `height` are in pixels after the orientation in its EXIF data. `mean_chroma`
     and `chroma_spread` are the mean and the standard deviation over the pixels of
     chroma = √(a² + b²) in CIE Lab units, on a copy of at most 256 pixels a side; `mean_a` and
     `mean_b` are the mean color there, `luma_spread` is the standard deviation of L*. `free_chroma`
-    is what lightness does not tell of the color: the root mean square distance of (a, b) from the
-    mean (a, b) of the pixels as light, on a copy of at most 64 pixels; about 0 for a toned print.
+    is what lightness does not determine of the color: the root mean square distance of (a, b) from
+    the mean (a, b) of the pixels as light, on a copy of at most 64 pixels; about 0 for a toned
+    print.
     `phash` is the 64-bit perceptual hash of the larger copy in 16 hexadecimal digits. All of them
     are None, and `error` says why, where the image does not decode.
     """

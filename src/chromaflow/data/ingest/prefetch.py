@@ -84,7 +84,7 @@ class Fetcher:
         self._done -= gone
 
     def close(self) -> None:
-        """Forget all of them, as the snapshot holds what was needed; tell what came of them."""
+        """Forget all of them, as the snapshot holds what was needed; show what came of them."""
         from chromaflow.data.download import fetch  # noqa: PLC0415  (its libraries load slowly)
 
         shutil.rmtree(self._folder, ignore_errors=True)
@@ -111,7 +111,7 @@ def published(
         name: Of the file in the cache; empty takes it from the address.
 
     Returns:
-        Its path, what names it in an error, and what fixes it where it is broken.
+        Its path, its name in an error, and the remedy where it is broken.
 
     Raises:
         DataError: The server gives something else, or nothing.
@@ -130,5 +130,5 @@ def published(
 
 
 def fetch_anew(path: Path) -> str:
-    """What fixes a fetched file that is broken."""
+    """The remedy for a fetched file that is broken."""
     return f"rm {path}, then run the command again: it fetches the file anew"

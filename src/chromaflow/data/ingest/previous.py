@@ -25,7 +25,7 @@ def described(record: Record) -> dict[str, str | None]:
     }
 
 
-class Known:
+class PreviousSnapshot:
     """Rows of one source whose shards are there, and which of them still hold.
 
     Args:
@@ -61,7 +61,7 @@ class Known:
     def holds(self, index: int, record: Record) -> bool:
         """Whether the snapshot has the bytes of a remote image, so that it need not be fetched.
 
-        It must be fetched where an earlier ingest could not, and where the source tells another
+        It must be fetched where an earlier ingest could not, and where the source gives another
         checksum.
         """
         if index < 0 or not record.is_remote or self.cell(index, "bytes") == 0:
@@ -83,14 +83,14 @@ class Known:
         return bool(pixels <= self._max_pixels)
 
     def keep(self, index: int, record: Record, measured: Mapping[str, Any] | None = None) -> None:
-        """Take a row over, with what its record and a new measurement tell now."""
+        """Take a row over, with what its record and a new measurement say now."""
         new = {**described(record), **(measured or {})}
         if all(self.cell(index, name) == value for name, value in new.items()):
             self._kept.append(index)
         else:
             self._amended.append({**self._table.slice(index, 1).to_pylist()[0], **new})
 
-    def standing(self) -> pa.Table:
+    def kept_rows(self) -> pa.Table:
         """The rows that were kept."""
         kept = self._table.take(pa.array(np.array(self._kept, np.int64)))
         return pa.concat_tables([kept, to_table(self._amended)])

@@ -1,7 +1,7 @@
 """How far the colors of the accepted images moved from those of the last accepted snapshot.
 
 The last snapshot's distribution stands in `reports/validation/quality.json`, tracked by git: what
-was accepted before is history, which no input of the validation tells, and a file in git gives
+was accepted before is history, which is in no input of the validation, and a file in git gives
 every clone and every worker the same history. For DVC it is an output that is neither cached nor
 removed before the step runs. It is written last, from the accepted images and the settings alone,
 so equal inputs give equal bytes there too. History only decides whether the step stops; it never

@@ -1,4 +1,4 @@
-"""What is asked of the manifest, row by row and as a table."""
+"""What is expected of the manifest, row by row and as a table."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from great_expectations import expectations as gxe
 
 from chromaflow.settings import Quality
 
-Asked = Sequence[tuple[str, Any]]
+NamedExpectations = Sequence[tuple[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,7 @@ class Rule:
     """One rule for the rows of the manifest.
 
     Args:
-        name: As `validation.json` counts it.
+        name: By which `validation.json` counts it.
         expectation: What Great Expectations checks; rows that are null in its column pass.
         reason: Why a row went to quarantine, to be filled with the row's facts and columns.
     """
@@ -100,16 +100,16 @@ def row_rules(
 
     Args:
         quality: The thresholds.
-        licenses: All licenses that the manifest tells.
+        licenses: All licenses in the manifest.
         labels: All its labels.
     """
     decodes = gxe.ExpectColumnValuesToBeInSet(column="decodes", value_set=[True])
-    alone = gxe.ExpectColumnValuesToBeNull(column="copy_of")
-    told = gxe.ExpectColumnValuesToNotBeNull(column="license")
+    unique = gxe.ExpectColumnValuesToBeNull(column="copy_of")
+    licensed = gxe.ExpectColumnValuesToNotBeNull(column="license")
     rules = [
         Rule("decodes", decodes, "does not decode: {error}"),
-        Rule("unique", alone, "duplicate of {copy_of}"),
-        Rule("license", told, "no license; source.license tells it"),
+        Rule("unique", unique, "duplicate of {copy_of}"),
+        Rule("license", licensed, "no license: source.license can name one"),
     ]
     for name, column, values, patterns in (
         ("license_allowed", "license", licenses, quality.licenses),
@@ -123,7 +123,7 @@ def row_rules(
     return {"records": rules, "sizes": _size_rules(quality), "colors": _color_rules(quality)}
 
 
-def manifest_rules() -> Asked:
+def manifest_rules() -> NamedExpectations:
     """What the raw manifest must be as a table."""
     return [
         ("unique_ids", gxe.ExpectColumnValuesToBeUnique(column="id")),
@@ -131,7 +131,7 @@ def manifest_rules() -> Asked:
     ]
 
 
-def snapshot_rules() -> Asked:
+def snapshot_rules() -> NamedExpectations:
     """What the accepted images and the historic ones beside them must be as a table."""
     return [
         ("unique_contents", gxe.ExpectColumnValuesToBeUnique(column="sha256")),
@@ -141,13 +141,13 @@ def snapshot_rules() -> Asked:
     ]
 
 
-def size_rules(quality: Quality) -> Asked:
+def size_rules(quality: Quality) -> NamedExpectations:
     """What the number of accepted images must be, a table of one row."""
     few = quality.min_images
     return [("min_images", gxe.ExpectColumnMinToBeBetween(column="images", min_value=few))]
 
 
-def label_rules(quality: Quality) -> Asked:
+def label_rules(quality: Quality) -> NamedExpectations:
     """What the table of labels must be: one row a label, with its images and their share."""
     few, much = quality.min_label_images, quality.max_label_share
     return [
@@ -156,12 +156,12 @@ def label_rules(quality: Quality) -> Asked:
     ]
 
 
-def drift_rules(limit: float) -> Asked:
+def drift_rules(limit: float) -> NamedExpectations:
     """What the table of chroma bins must be: one row a bin, with its part of the index."""
     return [("max_drift", gxe.ExpectColumnSumToBeBetween(column="psi", max_value=limit))]
 
 
-def table_rules(quality: Quality) -> Asked:
+def table_rules(quality: Quality) -> NamedExpectations:
     """All the rules that stop the run where a table fails them."""
     return [
         *manifest_rules(),

@@ -31,7 +31,7 @@ class Grouped(NamedTuple):
     """The rows of the manifest that nothing refused, from the oldest to the youngest.
 
     `rows` (N,) are their numbers in the manifest, `names` (N,) their groups, `hints` (N,) what the
-    source assigns, `historic` (N,) whether they are historic, and `alike` tells which look alike.
+    source assigns, `historic` (N,) whether they are historic, and `alike` says which look alike.
     """
 
     rows: Rows
@@ -145,7 +145,7 @@ def group(table: pa.Table, quarantine: Quarantine, settings: Settings) -> Groupe
 
 
 class Refusals(NamedTuple):
-    """Refuses rows because of their neighbors, both told by their place in the order of age."""
+    """Refuses rows because of their neighbors, both given by their place in the order of age."""
 
     quarantine: Quarantine
     rows: Rows
@@ -185,7 +185,7 @@ def _range(codes: Rows, places: Rows) -> tuple[Rows, Rows]:
 
 
 def separation(contents: Rows, grouped: Grouped, places: Rows) -> pd.DataFrame:
-    """What tells a leak between splits, one row an image that is in one of them or historic.
+    """What shows a leak between splits, one row an image that is in one of them or historic.
 
     Args:
         contents: A number for the bytes of each row of the manifest.

@@ -23,14 +23,14 @@ from great_expectations.data_context.types.resource_identifiers import (
 )
 from numpy.typing import NDArray
 
-from chromaflow.data.quality.expectations import Asked
+from chromaflow.data.quality.expectations import NamedExpectations
 from chromaflow.data.snapshot.validation import ExpectationResult
 from chromaflow.project import files
 
 _SITE = "data-docs"
 # Failed rows that the Data Docs show for one rule; the quarantine holds all.
 _SHOWN = 200
-# Great Expectations' pages load fonts, styles and scripts from a dozen hosts, which would tell them
+# Great Expectations' pages load fonts, styles and scripts from a dozen hosts, which would learn
 # when and where a report is read. What the pages say does not need them.
 _REMOTE = re.compile(
     r"<script[^>]*\bsrc=[\"']https?:[^>]*>\s*</script>|<link[^>]*\bhref=[\"']https?:[^>]*>"
@@ -112,12 +112,12 @@ class Judge:
         self._judged: dict[str, list[Outcome]] = {}
 
     def judge(
-        self, name: str, table: pd.DataFrame, asked: Asked, ids: pa.Array | None = None
+        self, name: str, table: pd.DataFrame, asked: NamedExpectations, ids: pa.Array | None = None
     ) -> list[Outcome]:
         """Check a table.
 
         Numbers cost little: a million rows and a dozen expectations take a second. What fails is
-        told by its position; a list of ids and values of every failed row would cost more than the
+        given by its position; a list of ids and values of every failed row would cost more than the
         judging.
 
         Args:

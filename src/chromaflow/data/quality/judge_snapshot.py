@@ -37,7 +37,7 @@ _PLACES = (*SPLITS, UNUSED, HISTORIC)
 
 @dataclass(frozen=True)
 class _Judged:
-    """The manifest, what its rules refused, and how many releases hold (and do not).
+    """The manifest, what its rules refused, and how many waivers hold and do not.
 
     `contents` are numbers for the bytes of each row, (N,), equal where the bytes are.
     """
@@ -60,8 +60,8 @@ def _rules(table: pa.Table, settings: Settings) -> dict[str, list[expectations.R
 def _waived(
     project: Project, table: pa.Table, rules: list[expectations.Rule]
 ) -> tuple[dict[str, Rows], WaiverCounts]:
-    """The rows that people released from each rule; and how many releases hold and do not."""
-    decided = {release.id: release for release in waivers.read(project)}
+    """The rows for which people waived each rule; and how many waivers hold and do not."""
+    decided = {waiver.id: waiver for waiver in waivers.read(project)}
     found = pc.is_in(table["id"], pa.array(list(decided), pa.string()))
     rows = np.flatnonzero(found.to_numpy())
     taken = table.select(["id", "sha256"]).take(pa.array(rows)).to_pylist()
@@ -70,10 +70,10 @@ def _waived(
     }
     held = 0
     for row, facts in zip(rows.tolist(), taken, strict=True):
-        release = decided[facts["id"]]
-        if release.sha256 == facts["sha256"]:
+        waiver = decided[facts["id"]]
+        if waiver.sha256 == facts["sha256"]:
             held += 1
-            for name in waived.keys() & set(release.rules):
+            for name in waived.keys() & set(waiver.rules):
                 waived[name].append(row)
     counts = WaiverCounts(held=held, void=len(decided) - held)
     return {name: np.array(chosen, np.int64) for name, chosen in waived.items()}, counts
@@ -185,7 +185,7 @@ def _check_tables(
 
 
 def _by_label(accepted: pa.Table) -> dict[str, dict[str, int]]:
-    """Images a label and split; the shares of a split's labels tell how even it is."""
+    """Images a label and split; the shares of a split's labels show how even it is."""
     counts = accepted.group_by(["label", "split"]).aggregate([([], "count_all")]).to_pylist()
     found: dict[str, dict[str, int]] = {}
     for row in counts:
@@ -242,7 +242,7 @@ def judge_snapshot(project: Project, settings: Settings) -> Judgement:
     """Judge `data/raw/manifest.parquet` and write `data/validated` and the Data Docs.
 
     Great Expectations judges rows and tables. A row that fails goes to `quarantine.parquet` with
-    every reason, unless `releases.yaml` releases it from those rules; so does one that would stand
+    every reason, unless `releases.yaml` waives those rules for it; so does one that would stand
     in two splits. Historic photographs, which need no color, go to `historic.parquet`, what exceeds
     exact counts to `unused.parquet`, the rest to `manifest.parquet` with its `group` and its
     `split`. Equal inputs give equal bytes in `data/validated` and `reports/validation`.
@@ -268,7 +268,7 @@ def judge_snapshot(project: Project, settings: Settings) -> Judgement:
     outcomes = judged.outcomes
     tables = _tables(judged, grouped, places)
     accepted = tables["images"]
-    # First, because it tells most where nothing was accepted.
+    # First, because it says most where nothing was accepted.
     size = pd.DataFrame({"images": [len(accepted)]})
     outcomes += judge.judge("size", size, expectations.size_rules(settings.quality))
     outcomes += judge.judge("accepted", frame, expectations.snapshot_rules())

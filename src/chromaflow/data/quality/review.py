@@ -55,7 +55,7 @@ def refused_images(project: Project, rule: str = "") -> pa.Table:
 
 
 def list_refused(project: Project, rule: str = "") -> dict[str, Any]:
-    """What is in quarantine, and what people released.
+    """What is in quarantine, and what people decided.
 
     Args:
         project: The checkout.
@@ -72,7 +72,7 @@ def list_refused(project: Project, rule: str = "") -> dict[str, Any]:
     result: dict[str, Any] = {
         "quarantined": len(refused),
         "reasons": _counts(refused),
-        "releases": [release.model_dump() for release in waivers.read(project)],
+        "releases": [waiver.model_dump() for waiver in waivers.read(project)],
     }
     if rule:
         result["images"] = refused_images(project, rule).select(["id", "reasons"]).to_pylist()
@@ -81,8 +81,8 @@ def list_refused(project: Project, rule: str = "") -> dict[str, Any]:
 
 def release(
     project: Project, images: Sequence[str], why: str, rules: Sequence[str] = ()
-) -> list[waivers.Release]:
-    """Decide that images may train although rules refused them; the next validation heeds it.
+) -> list[waivers.Waiver]:
+    """Decide that images may train although rules refused them; the next validation applies it.
 
     Args:
         project: The checkout.

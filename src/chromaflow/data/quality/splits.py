@@ -39,7 +39,7 @@ class _Groups(NamedTuple):
 
 
 def hint_codes(hints: Sequence[str | None] | pa.Array) -> Rows:
-    """The split that the source tells for each row as its number in `SPLITS`, or -1, (N,)."""
+    """The split that the source gives for each row as its number in `SPLITS`, or -1, (N,)."""
     names = pa.array(hints, pa.string()).dictionary_encode()
     known = [SPLITS.index(n) if n in SPLITS else _NONE for n in names.dictionary.to_pylist()]
     numbers: Rows = np.array([*known, _NONE], np.int64)
@@ -184,8 +184,8 @@ def _by_share(groups: _Groups, split: Split) -> Rows:
     edges = np.stack([test, held_out, held_out + (split.train or 1)])
     order = np.array([TEST, VALIDATION, TRAIN, len(SPLITS)])
     places: Rows = order[(groups.positions >= edges).sum(axis=0)]
-    told = np.isin(groups.hints, [VALIDATION, TEST])
-    places[told] = groups.hints[told]
+    named = np.isin(groups.hints, [VALIDATION, TEST])
+    places[named] = groups.hints[named]
     return places
 
 

@@ -22,16 +22,16 @@ _HEADER = (
 )
 
 
-# An image that cannot be read, or would stand in two splits, is never released.
+# An image that cannot be read, or would stand in two splits, never gets a waiver.
 FINAL = frozenset({"decodes", "unique", "near_two_groups", "near_historic", "split_hint"})
 
 
-class Release(BaseModel):
+class Waiver(BaseModel):
     """One decision.
 
     Args:
         id: Of the image.
-        sha256: Of its bytes; other bytes under the same id are not released.
+        sha256: Of its bytes; it does not hold for other bytes under the same id.
         rules: That it need not meet.
         why: The reason, in words.
         who: Name and address of git's user, or the name of the system's.
@@ -48,18 +48,18 @@ class Release(BaseModel):
     when: str
 
 
-def read(project: Project) -> list[Release]:
+def read(project: Project) -> list[Waiver]:
     """The decisions, sorted by id; none where there is no file.
 
     Raises:
         DataError: The file is broken, or holds two decisions about one image.
     """
-    path = project.releases
+    path = project.waivers
     try:
         entries = yaml.safe_load(path.read_text(encoding="utf-8")) or []
         if not isinstance(entries, list):
             raise ValueError("it is no list")
-        releases = [Release.model_validate(entry) for entry in entries]
+        waivers = [Waiver.model_validate(entry) for entry in entries]
     except FileNotFoundError:
         return []
     except ValidationError as error:
@@ -68,22 +68,22 @@ def read(project: Project) -> list[Release]:
         raise _broken(project, f"{place}: {first['msg']}") from None
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise _broken(project, str(error)) from None
-    if len({release.id for release in releases}) < len(releases):
+    if len({waiver.id for waiver in waivers}) < len(waivers):
         raise _broken(project, "it names an image twice")
-    return sorted(releases, key=lambda release: release.id)
+    return sorted(waivers, key=lambda waiver: waiver.id)
 
 
 def _broken(project: Project, reason: str) -> DataError:
     return DataError(
-        f"{project.releases} is no list of releases: {reason}.",
-        f"git checkout {project.releases.name}, or fix it by hand",
+        f"{project.waivers} is no list of waivers: {reason}.",
+        f"git checkout {project.waivers.name}, or correct it by hand",
     )
 
 
-def _write(project: Project, releases: Collection[Release]) -> None:
-    entries = [r.model_dump() for r in sorted(releases, key=lambda release: release.id)]
+def _write(project: Project, waivers: Collection[Waiver]) -> None:
+    entries = [waiver.model_dump() for waiver in sorted(waivers, key=lambda waiver: waiver.id)]
     text = yaml.safe_dump(entries, sort_keys=False, allow_unicode=True, width=100)
-    files.write_text(project.releases, _HEADER + text)
+    files.write_text(project.waivers, _HEADER + text)
 
 
 def decider(project: Project) -> str:
@@ -109,8 +109,8 @@ def decider(project: Project) -> str:
         return "unknown"
 
 
-def add(project: Project, refused: Sequence[tuple[str, str, list[str]]], why: str) -> list[Release]:
-    """Release images.
+def add(project: Project, refused: Sequence[tuple[str, str, list[str]]], why: str) -> list[Waiver]:
+    """Waive rules for images.
 
     Args:
         project: The checkout.
@@ -118,22 +118,22 @@ def add(project: Project, refused: Sequence[tuple[str, str, list[str]]], why: st
         why: The reason.
 
     Returns:
-        The decisions as they stand now; an image that was released before is decided anew, and
+        The decisions as they stand now; an image that had a waiver before is decided anew, and
         keeps the rules that were waived for it.
 
     Raises:
         DataError: No reason is given, or the file is broken.
     """
     if not why.strip():
-        raise DataError("a release needs a reason.", '--why "TEXT"')
-    known = {release.id: release for release in read(project)}
+        raise DataError("a waiver needs a reason.", '--why "TEXT"')
+    known = {waiver.id: waiver for waiver in read(project)}
     who, when = decider(project), datetime.now(UTC).isoformat(timespec="seconds")
     added = []
     for image, digest, rules in refused:
         old = known.get(image)
         kept = old.rules if old and old.sha256 == digest else []
         added.append(
-            Release(
+            Waiver(
                 id=image,
                 sha256=digest,
                 rules=sorted({*kept, *rules}),
@@ -142,23 +142,23 @@ def add(project: Project, refused: Sequence[tuple[str, str, list[str]]], why: st
                 when=when,
             )
         )
-    _write(project, (known | {release.id: release for release in added}).values())
+    _write(project, (known | {waiver.id: waiver for waiver in added}).values())
     return added
 
 
-def remove(project: Project, images: Sequence[str]) -> list[Release]:
-    """Take releases back.
+def remove(project: Project, images: Sequence[str]) -> list[Waiver]:
+    """Take waivers back.
 
     Returns:
         The decisions that held until now.
 
     Raises:
-        DataError: One of the images was not released; then all stays as it is.
+        DataError: One of the images has no waiver; then all stays as it is.
     """
-    known = {release.id: release for release in read(project)}
+    known = {waiver.id: waiver for waiver in read(project)}
     if missing := [image for image in images if image not in known]:
         raise DataError(
-            f"{', '.join(missing)}: not in {project.releases.name}.",
+            f"{', '.join(missing)}: not in {project.waivers.name}.",
             "chromaflow quarantine list shows what is",
         )
     removed = [known.pop(image) for image in dict.fromkeys(images)]

@@ -49,7 +49,7 @@ def text_rows(
     required: str,
     remedy: str,
 ) -> Iterator[Row]:
-    """The rows of a CSV or TSV file; the first line tells which, and names the columns.
+    """The rows of a CSV or TSV file; the first line shows which, and names the columns.
 
     Args:
         open_: Opens the file.

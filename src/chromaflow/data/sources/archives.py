@@ -60,7 +60,7 @@ def _filename(member: zipfile.ZipInfo) -> str:
 
 
 def unpack(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:
-    """Bytes of a member, never more than the archive's directory tells.
+    """Bytes of a member, never more than the archive's directory says.
 
     Raises:
         UnreadableError: It is dangerous or broken.

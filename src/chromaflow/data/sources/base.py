@@ -119,20 +119,20 @@ def cache(project: Project, source: str) -> Path:
     return project.state / "downloads" / source
 
 
-def lot(salt: str, url: str) -> int:
-    """The lot that an image draws, 64 bits: spread evenly, decided by salt and url alone."""
+def hash_rank(salt: str, url: str) -> int:
+    """A rank by which images are drawn, 64 bits: spread evenly, decided by salt and url alone."""
     return int.from_bytes(hashlib.sha256(f"{salt}\n{url}".encode()).digest()[:8], "big")
 
 
 def draw(items: Iterable[Item], url: Callable[[Item], str], settings: SourceSettings) -> list[Item]:
-    """The `source.images` items that draw the lowest lots, in their own order; 0 gives all.
+    """The `source.images` items of the lowest ranks, in their own order; 0 gives all.
 
     A larger number keeps what a smaller one drew. Only what is drawn is held in memory.
     """
     if not settings.images:
         return list(items)
     drawn = heapq.nsmallest(
-        settings.images, enumerate(items), key=lambda pair: lot(settings.salt, url(pair[1]))
+        settings.images, enumerate(items), key=lambda pair: hash_rank(settings.salt, url(pair[1]))
     )
     return [item for _, item in sorted(drawn, key=lambda pair: pair[0])]
 

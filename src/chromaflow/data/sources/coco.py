@@ -1,6 +1,6 @@
 """COCO 2017: photographs chosen by their annotations, and fetched one by one or read on disk.
 
-The annotations tell which photographs there are, under which license each may be used, and what it
+The annotations say which photographs there are, under which license each may be used, and what it
 shows. So a few thousand photographs cost their own bytes and not those of the 19 GB archive.
 """
 
@@ -59,7 +59,7 @@ class Coco:
     `train2017/`, or one by one from the server.
 
     Raises:
-        DataError: The annotations or the archive cannot be read, or tell of no photograph;
+        DataError: The annotations or the archive cannot be read, or list no photograph;
             `source.categories` names one that is not known.
         ServerError: The server does not give the annotations.
     """
@@ -77,7 +77,7 @@ class Coco:
             source,
         )
         if not self._photos:
-            raise DataError(f"{path} tells of no photograph that source.categories take.", _REMEDY)
+            raise DataError(f"{path} lists no photograph that source.categories take.", _REMEDY)
         self._archive = project.locate(source.archive) if source.archive else None
         if self._archive is not None and not self._archive.exists():
             raise DataError(f"source.archive = {source.archive} does not exist.", _REMEDY_ARCHIVE)
@@ -85,7 +85,7 @@ class Coco:
     def _annotations(
         self, project: Project, source: CocoSource, download: DownloadSettings
     ) -> tuple[Path, str]:
-        """Where the annotations are, and what fixes them where they are broken."""
+        """Where the annotations are, and the remedy where they are broken."""
         if source.annotations:
             return project.locate(source.annotations), _REMEDY
         if source.archive:

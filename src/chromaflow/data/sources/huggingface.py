@@ -17,7 +17,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from chromaflow.data.sources.base import Opener, Record, UnreadableError, lot
+from chromaflow.data.sources.base import Opener, Record, UnreadableError, hash_rank
 from chromaflow.data.sources.categories import choose
 from chromaflow.errors import DataError, ServerError, UserError
 from chromaflow.project.paths import Project
@@ -51,7 +51,7 @@ class Hub:
         self.repository = repository
         self._remedy = remedy
         endpoint = address.rstrip("/") or None
-        with self.translate_errors():
+        with self.explain_errors():
             api = HfApi(endpoint=endpoint)
             info = api.dataset_info(repository, revision=revision, files_metadata=True)
         self.commit = str(info.sha)
@@ -65,8 +65,8 @@ class Hub:
         self._files = HfFileSystem(endpoint=endpoint, skip_instance_cache=True)
 
     @contextlib.contextmanager
-    def translate_errors(self) -> Iterator[None]:
-        """Tell what the hub's library raises as an error of ours, without any token."""
+    def explain_errors(self) -> Iterator[None]:
+        """Turn what the hub's library raises into an error of ours, without any token."""
         from huggingface_hub import errors  # noqa: PLC0415
 
         name = f"the data set {self.repository}"
@@ -143,7 +143,7 @@ class Group:
 class HuggingFace:
     """Images of a data set; see `chromaflow.data.sources.base.Source`.
 
-    With `source.images` the groups of rows are taken in the order of their lots until there are
+    With `source.images` the groups of rows are taken in the order of their ranks until there are
     enough: one by one the images would lie in all groups, and all of them would have to be fetched.
 
     Raises:
@@ -192,7 +192,7 @@ class HuggingFace:
     @contextlib.contextmanager
     def _parquet(self, name: str) -> Iterator[pq.ParquetFile]:
         try:
-            with self._hub.translate_errors(), self._hub.open(name, _INDEX_BLOCK) as file:
+            with self._hub.explain_errors(), self._hub.open(name, _INDEX_BLOCK) as file:
                 self._check(file, name)
                 yield file
         except (pa.ArrowException, OSError) as error:
@@ -206,7 +206,7 @@ class HuggingFace:
             column = getattr(self._source, setting)
             if column and column not in header:
                 raise DataError(
-                    f"{name} has no column {column}, as source.{setting} tells; it has "
+                    f"{name} has no column {column}, as source.{setting} says; it has "
                     f"{', '.join(header)[:200]}.",
                     f"--set source.{setting}=COLUMN" + ('""' if setting == "label_column" else ""),
                 )
@@ -215,7 +215,9 @@ class HuggingFace:
     def _draw(self, index: list[tuple[str, int, int, int]]) -> list[Group]:
         """The groups to read, in the order of the files."""
         wanted = self._source.images
-        order = sorted(index, key=lambda group: lot(self._source.salt, f"{group[0]}/{group[1]}"))
+        order = sorted(
+            index, key=lambda group: hash_rank(self._source.salt, f"{group[0]}/{group[1]}")
+        )
         found: list[Group] = []
         taken = 0
         names = self._choose()
@@ -292,10 +294,10 @@ def _group(
 
 
 def _class_names(file: pq.ParquetFile, column: str) -> list[str]:
-    """What the numbers of a column of labels mean, as the file itself tells."""
-    told = (file.schema_arrow.metadata or {}).get(b"huggingface", b"{}")
+    """What the numbers of a column of labels mean, as the file itself says."""
+    described = (file.schema_arrow.metadata or {}).get(b"huggingface", b"{}")
     try:
-        names = json.loads(told)["info"]["features"][column]["names"]
+        names = json.loads(described)["info"]["features"][column]["names"]
     except (ValueError, KeyError, TypeError):
         return []
     return [str(name) for name in names] if isinstance(names, list) else []
@@ -325,7 +327,7 @@ class _Rows:
             ServerError: The hub does not answer.
         """
         try:
-            with self._hub.translate_errors():
+            with self._hub.explain_errors():
                 self._seek(name, group, row)
         except (pa.ArrowException, OSError) as error:
             raise UnreadableError(f"its Parquet file is broken: {error}") from None

@@ -122,7 +122,7 @@ class ImageNetFolder(_OnDisk):
     """The published folders; see `chromaflow.data.sources.base.Source`.
 
     `<root>/train/<wnid>/*.JPEG`, also below `ILSVRC/Data/CLS-LOC`. The validation images may lie in
-    folders by category, or all in `val` beside `LOC_val_solution.csv`, which tells their
+    folders by category, or all in `val` beside `LOC_val_solution.csv`, which gives their
     categories.
 
     Args:
@@ -186,7 +186,7 @@ class ImageNetTar(_OnDisk):
     """A tar archive; see `chromaflow.data.sources.base.Source`.
 
     `ILSVRC2012_img_train.tar`, which holds a tar archive for each category, one of those, or
-    `ILSVRC2012_img_val.tar`, which tells no categories. It is read where it lies and never
+    `ILSVRC2012_img_val.tar`, which names no categories. It is read where it lies and never
     unpacked: first the headers, then the images that are taken.
 
     Args:
@@ -271,7 +271,7 @@ class _Window:
 
 
 def _label_of(name: str) -> str:
-    """The category that a file's name tells: training images are named `<wnid>_<number>.JPEG`."""
+    """The category in a file's name: training images are named `<wnid>_<number>.JPEG`."""
     wnid, underscore, _ = name.partition("_")
     return wnid if underscore and _ID.fullmatch(wnid) else ""
 

@@ -12,7 +12,7 @@ class Origin:
         creators: Who made it.
         url: Of its page.
         citation: In BibTeX.
-        collection: How its photographs were gathered, as its makers tell.
+        collection: How its photographs were gathered, as its makers say.
     """
 
     title: str

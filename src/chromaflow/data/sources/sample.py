@@ -35,7 +35,7 @@ class Photograph:
     Args:
         file: Its name in the package.
         url: What its tiles share; pictures of one scene have one url.
-        view: Tells pictures of one scene apart; empty where there is one.
+        view: Distinguishes pictures of one scene; empty where there is one.
         license: As scikit-image's documentation states it.
     """
 

@@ -11,7 +11,14 @@ from numpy.typing import NDArray
 
 from chromaflow.data.download.fetch import Download
 from chromaflow.data.sources.address_table import Row, open_table
-from chromaflow.data.sources.base import Opener, Record, cache, image_id, lot, read_file
+from chromaflow.data.sources.base import (
+    Opener,
+    Record,
+    cache,
+    hash_rank,
+    image_id,
+    read_file,
+)
 from chromaflow.data.sources.folder import EXTENSIONS
 from chromaflow.errors import DataError
 from chromaflow.project.paths import Project
@@ -48,21 +55,21 @@ class Urls:
         self._cache = cache(project, "urls")
         self._path = project.locate(settings.table)
         self._name = f"source.table = {settings.table}"
-        lots = np.array(array("Q", (_lot(row, self._settings.salt) for row in self._rows())))
-        self._chosen = self._choose(lots)
+        ranks = np.array(array("Q", (_rank(row, self._settings.salt) for row in self._rows())))
+        self._chosen = self._choose(ranks)
         self.total = int(np.count_nonzero(self._chosen))
-        self.skipped = len(lots) - len(np.unique(lots[lots > 0]))
+        self.skipped = len(ranks) - len(np.unique(ranks[ranks > 0]))
         if not self.total:
             raise DataError(f"{self._name} holds no address in its column url.", _REMEDY)
 
     def _rows(self) -> Iterator[Row]:
         return open_table(self._path, self._name, COLUMNS, "url", _REMEDY)
 
-    def _choose(self, lots: NDArray[np.uint64]) -> NDArray[np.bool_]:
-        """Which rows to take: the first of each address, of those the lowest lots."""
-        distinct, firsts = np.unique(lots, return_index=True)
+    def _choose(self, ranks: NDArray[np.uint64]) -> NDArray[np.bool_]:
+        """Which rows to take: the first of each address, of those the lowest ranks."""
+        distinct, firsts = np.unique(ranks, return_index=True)
         firsts = firsts[distinct > 0]
-        chosen = np.zeros(len(lots), bool)
+        chosen = np.zeros(len(ranks), bool)
         chosen[firsts[: self._settings.images or None]] = True
         return chosen
 
@@ -96,7 +103,7 @@ class Urls:
 SOURCE: Opener = Urls
 
 
-def _lot(row: Row, salt: str) -> int:
-    """The lot of a row's address, never 0; 0 where there is no address."""
+def _rank(row: Row, salt: str) -> int:
+    """The rank of a row's address, never 0; 0 where there is no address."""
     address = urldefrag(row.get("url", "").strip()).url
-    return max(1, lot(salt, address)) if "://" in address else 0
+    return max(1, hash_rank(salt, address)) if "://" in address else 0

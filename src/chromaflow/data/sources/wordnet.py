@@ -4,7 +4,7 @@
 names its folders), whether it is one of the 1000 categories, its words, and the ids of the nouns
 right above it. The words and the hierarchy are those of WordNet 3.0, Copyright 2006 by Princeton
 University, all rights reserved (https://wordnet.princeton.edu/license-and-commercial-use); which
-1000 nouns are categories is told by the ImageNet challenge.
+1000 nouns are categories is in the ImageNet challenge.
 """
 
 import csv

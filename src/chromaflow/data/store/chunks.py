@@ -42,7 +42,7 @@ def list_name(group: str) -> str:
 
 
 def find(folder: Path, group: str, images: int) -> list[Chunk] | None:
-    """The chunks of a group as the index tells them; None unless all of its images are there.
+    """The chunks of a group as the index lists them; None unless all of its images are there.
 
     Args:
         folder: `data/lab/<split>`.
@@ -97,7 +97,7 @@ def write(folder: Path, group: str, chunk_bytes: int, items: Iterable[LabItem]) 
         items: The images, drawn one by one.
 
     Returns:
-        The chunks as the index tells them.
+        The chunks as the index lists them.
     """
     chunks: list[Chunk] = []
     colors = statistics.ColorCount()

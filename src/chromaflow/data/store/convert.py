@@ -20,12 +20,12 @@ from chromaflow.data.store import chunks, decode
 from chromaflow.data.store.read import LabItem
 from chromaflow.errors import DataError, UserError
 
-# Raw shards that wait for each process, so that none is idle while another is told of.
+# Raw shards that wait for each process, so that none is idle while another is chosen.
 _AHEAD = 2
 
 
 class Photograph(NamedTuple):
-    """A photograph as the manifest tells it."""
+    """A photograph as the manifest names it."""
 
     id: str
     key: str
@@ -79,7 +79,7 @@ def convert(
         processes: How many work; with one, it is this one.
 
     Returns:
-        Each raw shard as it is done, and the chunks of its groups as the index tells them.
+        Each raw shard as it is done, and the chunks of its groups as the index lists them.
 
     Raises:
         DataError: A raw shard or a photograph is missing, or not what the manifest says.

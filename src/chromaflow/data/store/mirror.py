@@ -25,7 +25,7 @@ _PARTIAL = ".partial"
 
 
 class _OtherBytesError(Exception):
-    """What came is not what the index tells."""
+    """What came is not what the index says."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,8 @@ class Mirror:
             )
         if not sha256:
             raise DataError(
-                f"the index tells no SHA-256 of {name}.", "run chromaflow preprocess, then copy it"
+                f"the index has no SHA-256 of {name}.",
+                "chromaflow preprocess, then copy data/lab again",
             )
         path = self.cache / name
         try:

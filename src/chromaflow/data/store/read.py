@@ -48,7 +48,7 @@ class LabItem(TypedDict):
 
 
 class _Entry(NamedTuple):
-    """A chunk as the index tells it."""
+    """A chunk as the index lists it."""
 
     name: str
     size: int

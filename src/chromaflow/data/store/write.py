@@ -119,7 +119,7 @@ def write_store(
         reason = "its disk is full" if full else f"{where}: {error.strerror}"
         raise UserError(
             f"{project.lab} cannot be written: {reason}.",
-            "fix that and run chromaflow preprocess: finished shards are kept",
+            "correct that and run chromaflow preprocess: finished shards are kept",
         ) from None
 
 

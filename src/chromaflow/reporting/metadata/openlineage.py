@@ -1,4 +1,4 @@
-"""OpenLineage: where the snapshot came from and what was asked of it, told to a lineage server."""
+"""OpenLineage: where the snapshot came from and what was expected of it, for a lineage server."""
 
 import os
 import re
@@ -52,12 +52,12 @@ class LicensesFacet(DatasetFacet):
 def events(snapshot: Snapshot, namespace: str, time: datetime | None = None) -> list[ol.RunEvent]:
     """The runs that made the snapshot: ingest, from the sources, and validate.
 
-    A run is named by what it made, so the same snapshot told twice is one run to the server.
+    A run is named by what it made, so the same snapshot sent twice is one run to the server.
 
     Args:
         snapshot: Read from disk.
         namespace: Of jobs and of the data sets in `data/`.
-        time: When it is told; now if left out.
+        time: When it is sent; now if left out.
     """
     now = (time or datetime.now(UTC)).isoformat(timespec="milliseconds")
     raw = {
@@ -187,19 +187,19 @@ def _licenses(table: pa.Table) -> LicensesFacet:
     return LicensesFacet(found, producer=_PRODUCER)
 
 
-def write_events(project: Project, told: list[ol.RunEvent], digest: str) -> Path:
+def write_events(project: Project, events: list[ol.RunEvent], digest: str) -> Path:
     """Write the events of a snapshot as NDJSON into `.chromaflow/lineage`, one file a snapshot."""
     path = project.state / "lineage" / f"{digest[:16]}.ndjson"
-    write_text(path, "".join(Serde.to_json(event) + "\n" for event in told))
+    write_text(path, "".join(Serde.to_json(event) + "\n" for event in events))
     return path
 
 
-def send(url: str, told: list[ol.RunEvent], environment: Mapping[str, str] = os.environ) -> bool:
+def send(url: str, events: list[ol.RunEvent], environment: Mapping[str, str] = os.environ) -> bool:
     """Send events to a server that speaks OpenLineage; one that does not answer costs a warning.
 
     Args:
         url: Of the server, without the path of its API.
-        told: What to send.
+        events: What to send.
         environment: `OPENLINEAGE_API_KEY` is the server's key, if it asks for one.
 
     Returns:
@@ -213,7 +213,7 @@ def send(url: str, told: list[ol.RunEvent], environment: Mapping[str, str] = os.
 
     def emit() -> None:
         try:
-            for event in told:
+            for event in events:
                 transport.emit(event)  # type: ignore[arg-type]
             failure.clear()
         except Exception as error:
