@@ -146,3 +146,11 @@ def test_photographs_that_were_in_color_are_counted(tmp_path, tint):
     Image.fromarray(rgb).save(tmp_path / "a.png")
     summary = colorize_many(tint, [tmp_path / "a.png"], tmp_path / "out")
     assert summary == Summary(done=1, were_colored=1)
+
+
+def test_what_could_not_be_kept_of_a_photograph_is_noted(tmp_path, tint):
+    deep = np.full((20, 30, 3), 30000, ">u2")
+    (tmp_path / "deep.ppm").write_bytes(b"P6 30 20 65535\n" + deep.tobytes())
+    summary = colorize_many(tint, [tmp_path / "deep.ppm"], tmp_path / "out")
+    note = {"file": str(tmp_path / "deep.ppm"), "note": "its 16 bits were read as 8"}
+    assert summary.notes == [note]

@@ -1,7 +1,7 @@
 """Photographs and videos in number: each colored, or named with the reason why not."""
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,13 +32,19 @@ class Summary:
         done: How many were colored.
         were_colored: How many of these had been in color before.
         failed: `file` and `reason` of each one that was not.
-        notes: `file` and `note` of what could not be kept of a video as it was.
+        notes: `file` and `note` of what could not be kept as it was.
     """
 
     done: int = 0
     were_colored: int = 0
     failed: list[dict[str, str]] = field(default_factory=list)
     notes: list[dict[str, str]] = field(default_factory=list)
+
+    def add(self, path: Path, result: Mapping[str, Any]) -> None:
+        """Count a file that was colored."""
+        self.done += 1
+        self.were_colored += result["was_colored"]
+        self.notes += [{"file": str(path), "note": note} for note in result["notes"]]
 
     def fail(self, path: Path, reason: str) -> None:
         """Note a file, or a folder, that could not be colored."""
@@ -137,17 +143,15 @@ def colorize_many(
     plan = _plan(sources, target, summary)
     with progress("Coloring", len(plan)) as advance:
         for output, photograph in plan.items():
+            how: dict[str, Any] = {
+                "options": options,
+                "max_pixels": max_pixels,
+                "overwrite": overwrite or is_folder_of_outputs(output.parent, photograph),
+            }
             try:
-                how: dict[str, Any] = {
-                    "options": options,
-                    "max_pixels": max_pixels,
-                    "overwrite": overwrite or is_folder_of_outputs(output.parent, photograph),
-                }
                 if _is_video(photograph):
                     how |= {"key_predictor": key_predictor, "progress": progress}
                     result = colorize_video(predictor, photograph, output, **how)
-                    notes = [{"file": str(photograph), "note": note} for note in result["notes"]]
-                    summary.notes += notes
                 else:
                     result = colorize_photo(predictor, photograph, output, **how)
             except StorageError as error:
@@ -158,7 +162,6 @@ def colorize_many(
             except UserError as error:
                 summary.fail(photograph, str(error))
             else:
-                summary.done += 1
-                summary.were_colored += result["was_colored"]
+                summary.add(photograph, result)
             advance(1)
     return summary

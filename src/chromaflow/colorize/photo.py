@@ -100,8 +100,6 @@ def colorize_photo(
     photo = read_photo(source, max_pixels)
     dtype = depth_for(output, photo)
     write_photo(output, photo, predictor.strips(photo.grey, dtype, options))
-    if photo.was_colored:
-        photo.notes.append("it was in color, and was colored anew from its lightness")
     height, width = photo.grey.shape
     return {
         "source": str(source),

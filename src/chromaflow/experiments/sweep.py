@@ -135,6 +135,46 @@ def _open_study(project: Project, name: str, seed: int, warmup: int) -> optuna.S
     return study
 
 
+@dataclass(frozen=True)
+class _Objective:
+    """What Optuna minimizes: the metric of a training with the settings that it draws."""
+
+    project: Project
+    configure: Configure
+    axes: Sequence[Axis]
+    sweep: str
+    metric: str
+    parent: str
+    study: optuna.Study
+
+    def train(self, trial: Trial) -> float:
+        """Train with the settings of a trial; a trial that was broken off goes on."""
+        chosen = {axis.name: axis.draw(trial) for axis in self.axes}
+        values = self.configure([f"{key}={json.dumps(value)}" for key, value in chosen.items()])
+        digest = hashlib.sha256(json.dumps(chosen, sort_keys=True).encode()).hexdigest()[:16]
+        place = self.project.trial(f"{self.sweep}-{digest}")
+        try:
+            result = train_as_run(
+                place,
+                values,
+                fingerprint(place, values),
+                name=", ".join(f"{key.split('.')[-1]} {value}" for key, value in chosen.items()),
+                parent=self.parent,
+                callbacks=[_Report(trial, self.metric)],
+                stops=(optuna.TrialPruned,),
+            )
+        except optuna.TrialPruned:
+            shutil.rmtree(place.candidate.parent, ignore_errors=True)
+            raise
+        except TrainingInterruptedError:
+            # Optuna takes it for a failure, and the next call would draw other settings.
+            self.study.enqueue_trial(trial.params)
+            raise
+        # Its record is complete, and its settings bring the same weights again.
+        shutil.rmtree(place.candidate.parent)
+        return float(result[self.metric])
+
+
 def sweep(
     project: Project,
     configure: Configure,
@@ -173,39 +213,13 @@ def sweep(
     study = _open_study(project, name, base.seed, base.training.steps // 5)
     parent = _parent_run(connect(project, base), project, base, study)
 
-    def objective(trial: Trial) -> float:
-        chosen = {axis.name: axis.draw(trial) for axis in axes}
-        values = configure([f"{key}={json.dumps(value)}" for key, value in chosen.items()])
-        digest = hashlib.sha256(json.dumps(chosen, sort_keys=True).encode()).hexdigest()[:16]
-        place = project.trial(f"{name}-{digest}")
-        title = ", ".join(f"{key.split('.')[-1]} {value}" for key, value in chosen.items())
-        try:
-            result = train_as_run(
-                place,
-                values,
-                fingerprint(place, values),
-                name=title,
-                parent=parent,
-                callbacks=[_Report(trial, metric)],
-                stops=(optuna.TrialPruned,),
-            )
-        except optuna.TrialPruned:
-            shutil.rmtree(place.candidate.parent, ignore_errors=True)
-            raise
-        except TrainingInterruptedError:
-            # Optuna takes it for a failure, and the next call would draw other settings.
-            study.enqueue_trial(trial.params)
-            raise
-        # Its record is complete, and its settings bring the same weights again.
-        shutil.rmtree(place.candidate.parent)
-        return float(result[metric])
-
+    objective = _Objective(project, configure, axes, name, metric, parent, study)
     ended = (TrialState.COMPLETE, TrialState.PRUNED)
     with project.lock("training"), console.progress("Sweeping", trials) as advance:
         done = len(study.get_trials(deepcopy=False, states=ended))
         advance(done)
         study.optimize(
-            objective,
+            objective.train,
             n_trials=max(0, trials - done),
             catch=(TrainingStoppedError,),
             callbacks=[lambda *_: advance(1)],

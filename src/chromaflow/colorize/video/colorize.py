@@ -127,9 +127,11 @@ def colorize_video(
         _color(video, work, propagation, advance)
         with files.atomic_file(output) as file:
             join(file, output.suffix.lower(), video, work.segments())
+    return {"source": str(source), "target": str(output), **_facts(video)}
+
+
+def _facts(video: Video) -> dict[str, Any]:
     return {
-        "source": str(source),
-        "target": str(output),
         "width": video.width,
         "height": video.height,
         "frames": video.tally["decoded"],
