@@ -7,15 +7,11 @@ arithmetic is pointwise: autocast and TF32 leave it in full precision, and any m
 import torch
 from torch import Tensor
 
-_XYZ_FROM_RGB = (
-    (0.412453, 0.357580, 0.180423),
-    (0.212671, 0.715160, 0.072169),
-    (0.019334, 0.119193, 0.950227),
-)
+from chromaflow.color.constants import WHITE, XYZ_FROM_RGB
+
 _RGB_FROM_XYZ = tuple(
-    tuple(row) for row in torch.tensor(_XYZ_FROM_RGB, dtype=torch.float64).inverse().tolist()
+    tuple(row) for row in torch.tensor(XYZ_FROM_RGB, dtype=torch.float64).inverse().tolist()
 )
-_WHITE = (0.95047, 1.0, 1.08883)
 
 
 def _channels(image: Tensor, name: str) -> tuple[Tensor, ...]:
@@ -70,8 +66,8 @@ def rgb_to_lab(rgb: Tensor) -> Tensor:
         >>> rgb_to_lab(red).flatten().round(decimals=1)
         tensor([53.2000, 80.1000, 67.2000])
     """
-    xyz = _mix(_XYZ_FROM_RGB, tuple(_linear_from_srgb(c) for c in _channels(rgb, "rgb")))
-    x, y, z = (_lab_curve(value / white) for value, white in zip(xyz, _WHITE, strict=True))
+    xyz = _mix(XYZ_FROM_RGB, tuple(_linear_from_srgb(c) for c in _channels(rgb, "rgb")))
+    x, y, z = (_lab_curve(value / white) for value, white in zip(xyz, WHITE, strict=True))
     return torch.stack((116 * y - 16, 500 * (x - y), 200 * (y - z)), dim=-3)
 
 
@@ -96,7 +92,7 @@ def lab_to_rgb(lab: Tensor) -> Tensor:
     lightness, a, b = _channels(lab, "lab")
     y = (lightness + 16) / 116
     x, z = y + a / 500, (y - b / 200).clamp(min=0)
-    xyz = tuple(_lab_curve_inverse(v) * white for v, white in zip((x, y, z), _WHITE, strict=True))
+    xyz = tuple(_lab_curve_inverse(v) * white for v, white in zip((x, y, z), WHITE, strict=True))
     linear = _mix(_RGB_FROM_XYZ, xyz)
     return torch.stack([_srgb_from_linear(value) for value in linear], dim=-3).clamp(0, 1)
 

@@ -9,24 +9,19 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from chromaflow.color.constants import XYZ_FROM_RGB, linear_from_srgb
+
 Floats = npt.NDArray[np.float32]
 Levels = npt.NDArray[Any]
 
-# Constants of scikit-image; the white is the sum of each row, so that ab = 0 is exactly neutral.
-_XYZ_FROM_RGB = np.array(
-    [[0.412453, 0.357580, 0.180423], [0.212671, 0.715160, 0.072169], [0.019334, 0.119193, 0.950227]]
-)
+# The white is the sum of each row, not rounded, so that ab = 0 is exactly neutral.
+_XYZ_FROM_RGB = np.array(XYZ_FROM_RGB)
 _WHITE = _XYZ_FROM_RGB.sum(axis=1)
 _RGB_FROM_WHITE_XYZ = (np.linalg.inv(_XYZ_FROM_RGB) * _WHITE).astype(np.float32)
 _CURVE_KNEE = 0.2068966
 # Half a level of 8 bits is 2e-3 in the brightest and 1.5e-4 in the darkest part of linear light.
 _GAMUT_TOLERANCE = 2e-5
 _HALVINGS = 8
-
-
-def _linear(encoded: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    power = ((np.maximum(encoded, 0.04045) + 0.055) / 1.055) ** 2.4
-    return np.where(encoded > 0.04045, power, encoded / 12.92)
 
 
 def _encoded(linear: Floats) -> Floats:
@@ -46,7 +41,7 @@ def highest(dtype: npt.DTypeLike) -> int:
 @functools.cache
 def lightness_of_levels(dtype: npt.DTypeLike) -> Floats:
     """L of every level of sRGB grey, 0..100, float32 (256,) or (65536,)."""
-    y = _linear(np.arange(highest(dtype) + 1) / highest(dtype))
+    y = linear_from_srgb(np.arange(highest(dtype) + 1) / highest(dtype))
     curve = np.where(y > 0.008856, np.cbrt(y), 7.787 * y + 16 / 116)
     lightness: Floats = np.maximum(116 * curve - 16, 0).astype(np.float32)
     return lightness
@@ -54,7 +49,7 @@ def lightness_of_levels(dtype: npt.DTypeLike) -> Floats:
 
 @functools.cache
 def _luminance_of_levels(dtype: npt.DTypeLike) -> Floats:
-    linear = _linear(np.arange(highest(dtype) + 1) / highest(dtype))
+    linear = linear_from_srgb(np.arange(highest(dtype) + 1) / highest(dtype))
     tables: Floats = (_XYZ_FROM_RGB[1][:, None] * linear).astype(np.float32)
     return tables
 

@@ -8,6 +8,7 @@ import PIL
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
+from chromaflow.color.constants import linear_from_srgb
 from chromaflow.data.images.limits import open_image
 from chromaflow.errors import DataError
 
@@ -21,11 +22,8 @@ _REDUCED = (
     (2, cv2.IMREAD_REDUCED_COLOR_2),
 )
 
-# sRGB to linear light (IEC 61966-2-1), and L, a, b to what is stored of them before rounding.
-_ENCODED = np.arange(256) / 255
-_LINEAR = np.where(
-    _ENCODED <= 0.04045, _ENCODED / 12.92, ((_ENCODED + 0.055) / 1.055) ** 2.4
-).astype(np.float32)
+# sRGB levels to linear light, and L, a, b to what is stored of them before rounding.
+_LINEAR = linear_from_srgb(np.arange(256) / 255).astype(np.float32)
 _STORED = np.array([[2.55, 0, 0, 0], [0, 1, 0, 128], [0, 0, 1, 128]], np.float32)
 
 
