@@ -10,7 +10,6 @@ from rich.progress import (
     BarColumn,
     DownloadColumn,
     MofNCompleteColumn,
-    Progress,
     ProgressColumn,
     Task,
     TextColumn,
@@ -18,9 +17,13 @@ from rich.progress import (
     TimeRemainingColumn,
     TransferSpeedColumn,
 )
+from rich.progress import Progress as Bar
 from rich.text import Text
 
 Advance = Callable[[int], None]
+"""Takes what was done since its last call."""
+Progress = Callable[[str, int | None], AbstractContextManager[Advance]]
+"""Shows the progress of a work, by its description and total; None where that is not known."""
 
 
 def console() -> Console:
@@ -29,7 +32,7 @@ def console() -> Console:
 
 
 # The bar on the screen, if there is one: a block inside another adds its line to it.
-_shown: list[Progress] = []
+_shown: list[Bar] = []
 
 
 class _RateColumn(ProgressColumn):
@@ -54,7 +57,7 @@ def _bar(description: str, total: int | None, *columns: ProgressColumn) -> Itera
         return
     times = (TimeElapsedColumn(), TimeRemainingColumn())
     layout = (TextColumn("{task.description}"), BarColumn(), *columns, *times)
-    with Progress(*layout, console=console(), transient=True) as bar:
+    with Bar(*layout, console=console(), transient=True) as bar:
         _shown.append(bar)
         try:
             task = bar.add_task(description, total=total)

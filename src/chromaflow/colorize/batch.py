@@ -1,8 +1,7 @@
 """Photographs and videos in number: each colored, or named with the reason why not."""
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,8 +19,6 @@ from chromaflow.settings.sources import MAX_PIXELS
 _PICTURE_SUFFIXES = frozenset(FORMAT_OF_SUFFIX) | VIDEO_SUFFIXES | {
     ".gif", ".bmp", ".pgm", ".ppm", ".pnm", ".pbm", ".heic", ".heif", ".avif",
 }  # fmt: skip
-
-Progress = Callable[[str, int | None], AbstractContextManager[console.Advance]]
 
 
 @dataclass
@@ -109,7 +106,7 @@ def colorize_many(
     max_pixels: int = MAX_PIXELS,
     overwrite: bool = False,
     key_predictor: Predictor | None = None,
-    progress: Progress = console.progress,
+    progress: console.Progress = console.progress,
 ) -> Summary:
     """Color photographs, videos and folders of them, one by one, going on past those that fail.
 

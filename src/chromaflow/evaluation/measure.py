@@ -7,7 +7,6 @@ with the true lightness.
 import contextlib
 import itertools
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager
 from pathlib import Path
 
 import numpy as np
@@ -34,8 +33,6 @@ _BATCH = 8
 Predictor = Callable[[Tensor], Tensor]
 """Lightness (B, 1, H, W) to ab (B, 2, H, W), as `Colorizer.predict_ab`."""
 
-Progress = Callable[[str, int | None], AbstractContextManager[console.Advance]]
-
 
 def resize_square(pixels: NDArray[np.uint8], size: int) -> tuple[Tensor, Tensor]:
     """A stored image at the size of the evaluation, antialiased, its aspect given up.
@@ -54,7 +51,7 @@ def resize_square(pixels: NDArray[np.uint8], size: int) -> tuple[Tensor, Tensor]
     return lab[:, :1], lab[:, 1:]
 
 
-def _count_colors(folder: Path, size: int, progress: Progress) -> tuple[int, Grid313]:
+def _count_colors(folder: Path, size: int, progress: console.Progress) -> tuple[int, Grid313]:
     """Number of images, and the bins with the inverse frequency of each among their pixels."""
     count, histogram = 0, np.zeros((256, 256), np.int64)
     with progress("Counting colors", None) as advance:
@@ -105,7 +102,7 @@ def measure(
     size: int,
     *,
     device: torch.device | str = "cpu",
-    progress: Progress = console.progress,
+    progress: console.Progress = console.progress,
 ) -> dict[str, Measurements]:
     """Measure several systems on the same images in one reading, and the truth itself.
 
@@ -193,7 +190,7 @@ def measure_model(
     evaluation: Evaluation,
     *,
     baselines: Mapping[str, Predictor] | None = None,
-    progress: Progress = console.progress,
+    progress: console.Progress = console.progress,
 ) -> dict[str, Measurements]:
     """Measure a model on a split, on the device where it is, and baselines with it; see `measure`.
 

@@ -1,7 +1,5 @@
 """Contact sheets of what is in quarantine."""
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +14,6 @@ from chromaflow.project.paths import Project
 from chromaflow.reporting.contact_sheets import Sheets, entries, page
 from chromaflow.settings import Settings
 
-Progress = Callable[[str, int | None], AbstractContextManager[console.Advance]]
-
 PAGE = 60
 
 
@@ -26,7 +22,7 @@ def write_sheets(
     settings: Settings,
     folder: Path,
     rule: str = "",
-    progress: Progress = console.progress,
+    progress: console.Progress = console.progress,
 ) -> dict[str, Any]:
     """Write contact sheets of what is in quarantine, with ids and reasons.
 

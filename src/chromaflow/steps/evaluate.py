@@ -6,7 +6,7 @@ from typing import Any
 
 from chromaflow import console
 from chromaflow.evaluation.baselines import BASELINES
-from chromaflow.evaluation.measure import Progress, measure_model, model_to_measure
+from chromaflow.evaluation.measure import measure_model, model_to_measure
 from chromaflow.evaluation.measurements import Measurements, write_table
 from chromaflow.evaluation.strips import choose, write_pictures
 from chromaflow.metrics.base import Metric
@@ -51,7 +51,7 @@ def _means(system: Measurements, truth: Measurements) -> dict[str, float]:
 
 
 def evaluate(
-    project: Project, settings: Settings, progress: Progress = console.progress
+    project: Project, settings: Settings, progress: console.Progress = console.progress
 ) -> EvaluateResult:
     """Measure `models/candidate` on the test split, and write `reports/evaluation` whole.
 

@@ -123,7 +123,7 @@ def train(
     """Train, and write `models/candidate` and `reports/training`.
 
     Killed at any moment, the next call goes on from the last checkpoint and ends with the same
-    bytes; after the end, it gives the result again until `finished.forget` is called. The same
+    bytes; after the end, it gives the result again until `result_cache.forget` is called. The same
     settings, shards, code and versions give the same weights on the CPU, bit for bit. With
     `training.devices` above one, Lightning starts the command line again for each further device,
     so call this from a command of its own; those further processes end here.

@@ -1,8 +1,7 @@
 """One video from a file to a file."""
 
 import hashlib
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +20,6 @@ from chromaflow.colorize.write import storing
 from chromaflow.errors import SettingsError
 from chromaflow.project import files
 from chromaflow.settings.sources import MAX_PIXELS
-
-Progress = Callable[[str, int | None], AbstractContextManager[console.Advance]]
 
 
 def video_output_in(folder: Path, source: Path) -> Path:
@@ -74,7 +71,7 @@ def colorize_video(
     options: ColorOptions = DEFAULTS,
     max_pixels: int = MAX_PIXELS,
     overwrite: bool = False,
-    progress: Progress = console.progress,
+    progress: console.Progress = console.progress,
 ) -> dict[str, Any]:
     """Color a video, keeping its size, the time of each frame, its L and its sound.
 

@@ -34,7 +34,6 @@ from chromaflow.data.download.report import (
     OnBytes,
     Outcome,
     PassingError,
-    Progress,
     RefusedError,
     Report,
     Summary,
@@ -183,7 +182,7 @@ class _Fetching:
 def download(
     downloads: Sequence[Download],
     policy: settings.DownloadSettings,
-    progress: Progress = console.progress,
+    progress: console.Progress = console.progress,
     *,
     cache: Path | None = None,
 ) -> Report:
@@ -236,7 +235,7 @@ def download(
 def fetch_one(
     item: Download,
     policy: settings.DownloadSettings,
-    progress: Progress = console.transfer,
+    progress: console.Progress = console.transfer,
     *,
     remedy: str = "",
 ) -> Path:
@@ -271,7 +270,7 @@ def fetch_one(
 
 
 def _fetch_large(
-    journal: Journal, item: Download, policy: settings.DownloadSettings, progress: Progress
+    journal: Journal, item: Download, policy: settings.DownloadSettings, progress: console.Progress
 ) -> Outcome:
     check_budget(journal.cache, [item], policy)
     room = shutil.disk_usage(journal.cache).free - policy.reserve

@@ -4,7 +4,6 @@ import contextlib
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -13,12 +12,11 @@ from typing import Literal, get_args
 from rich.table import Table
 from rich.text import Text
 
-from chromaflow.console import console
+from chromaflow import console
 
 State = Literal["fetched", "resumed", "skipped", "failed"]
 # Called with how many bytes of one file are there, and how many it has, or None.
 OnBytes = Callable[[int, int | None], object]
-Progress = Callable[[str, int | None], AbstractContextManager[Callable[[int], None]]]
 MOST_REASONS = 10
 
 
@@ -122,7 +120,7 @@ class FileBar(contextlib.ExitStack):
         progress: Opens what shows it.
     """
 
-    def __init__(self, description: str, size: int | None, progress: Progress) -> None:
+    def __init__(self, description: str, size: int | None, progress: console.Progress) -> None:
         super().__init__()
         self._description = description
         self._size = size
@@ -176,4 +174,4 @@ def show(summary: Summary, title: str = "Downloads") -> None:
         table.add_row("rate", f"{size_text(summary.received / seconds)}/s")
         table.add_row("", f"{arrived / seconds:,.1f} files/s")
     table.add_row("time", time_text(summary.seconds))
-    console().print(table)
+    console.console().print(table)

@@ -15,7 +15,6 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -37,7 +36,6 @@ from chromaflow.project.paths import Project
 from chromaflow.settings import Settings
 from chromaflow.settings.sources import SOURCES
 
-Progress = Callable[[str, int | None], AbstractContextManager[Callable[[int], None]]]
 Row = dict[str, Any]
 
 
@@ -286,7 +284,7 @@ def _collect(
 
 
 def _renew(
-    project: Project, settings: Settings, sources: dict[str, Source], progress: Progress
+    project: Project, settings: Settings, sources: dict[str, Source], progress: console.Progress
 ) -> SnapshotCounts:
     old = read_manifest(project.raw_manifest)
     staging = _open_staging(project, settings)
@@ -315,7 +313,7 @@ def _count_others(ids: pa.ChunkedArray, known: pa.ChunkedArray) -> int:
 
 
 def build_snapshot(
-    project: Project, settings: Settings, progress: Progress = console.progress
+    project: Project, settings: Settings, progress: console.Progress = console.progress
 ) -> SnapshotCounts:
     """Bring `data/raw` up to date with the source that the settings name.
 

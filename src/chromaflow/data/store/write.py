@@ -9,8 +9,7 @@ import json
 import operator
 import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,8 +30,6 @@ from chromaflow.project import files
 from chromaflow.project.paths import Project
 from chromaflow.project.splits import SPLITS
 from chromaflow.settings import Settings
-
-Progress = Callable[[str, int | None], AbstractContextManager[console.Advance]]
 
 _Index = dict[str, list[chunks.Chunk]]
 
@@ -86,7 +83,7 @@ class StoreSummary:
 
 
 def write_store(
-    project: Project, settings: Settings, progress: Progress = console.progress
+    project: Project, settings: Settings, progress: console.Progress = console.progress
 ) -> StoreSummary:
     """Write the Lab shards of the accepted photographs, one folder a split.
 
@@ -163,7 +160,7 @@ def _group(split: str, shard: str, table: Any, settings: Settings) -> _Group:
 
 
 def _write(
-    project: Project, settings: Settings, groups: list[_Group], progress: Progress
+    project: Project, settings: Settings, groups: list[_Group], progress: console.Progress
 ) -> StoreSummary:
     stored = {
         (group.split, group.name): chunks.find(
