@@ -43,7 +43,7 @@ def sanity(
     # It trains in a checkout of its own.
     values = settings.with_absolute_weights(project, values)
     result, pictures = run(values, side=side, minutes=minutes)
-    place = project.root / "reports" / "sanity" / f"{recipe}.png"
+    place = project.sanity_pictures / f"{recipe}.png"
     with files.atomic_file(place) as file:
         picture(pictures).save(file, "png")
     line = (
@@ -75,7 +75,7 @@ def find_lr(
     from chromaflow.experiments.find_lr import write_curve
 
     curve = run(project, values, low=low, high=high, steps=steps)
-    place = write_curve(project.root / "reports" / "find-lr", recipe, curve)
+    place = write_curve(project.rate_curves, recipe, curve)
     line = f"{recipe}: the loss falls most steeply at {curve.suggested:.2g}: {place}"
     print_result({"suggested": curve.suggested, "curve": str(place)}, json, line)
 

@@ -75,11 +75,10 @@ def retrain(preset: PresetOption = "", recipe: RecipeOption = "", set_: SetOptio
     project, values = load(preset, set_, recipe)
     from chromaflow.services.prefect import environment_with_server
 
-    flow = project.root / "flows" / "retrain.py"
     chosen = [f"--preset={preset}", f"--recipe={recipe}"]
     arguments = [*chosen, *(f"--set={text}" for text in set_ or ())]
     environment = environment_with_server(project, values)
-    os.execve(sys.executable, [sys.executable, str(flow), *arguments], environment)
+    os.execve(sys.executable, [sys.executable, str(project.retrain_flow), *arguments], environment)
 
 
 app.command(rich_help_panel=MAIN)(colorize.colorize)

@@ -58,7 +58,7 @@ def sheet(
 
     target = output.expanduser().resolve() if output else None
     project = Project.find()
-    folder = target or project.root / "reports" / "quarantine"
+    folder = target or project.quarantine_sheets
     found = write_sheets(project, settings.load(project), folder, reason)
     line = f"{found['index']}: {found['images']} images on {found['pages']} pages"
     _print(found, json, [line])

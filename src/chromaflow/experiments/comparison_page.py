@@ -118,7 +118,7 @@ def write_comparison(project: Project, rows: Sequence[Row], own: Sequence[Tensor
         The page.
     """
     cells = table(rows)
-    target = project.root / "reports" / "compare"
+    target = project.comparison
     with files.atomic_folder(target) as folder:
         strips = write_strips(project, rows, folder / _STRIPS, own)
         files.write_text(folder / "table.md", as_markdown(cells))

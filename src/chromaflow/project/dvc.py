@@ -131,7 +131,7 @@ def _md5s(stage: Mapping[str, Any], kind: str) -> dict[str, str]:
 def _read_stages(project: Project) -> dict[str, Any]:
     """The stages of `dvc.yaml` by name, in its order; none where it cannot be read."""
     try:
-        text = (project.root / "dvc.yaml").read_text(encoding="utf-8")
+        text = project.pipeline.read_text(encoding="utf-8")
         return dict(yaml.safe_load(text)["stages"])
     except (OSError, yaml.YAMLError, KeyError, TypeError, ValueError):
         return {}
@@ -187,7 +187,7 @@ def awaits(project: Project, output: str, content: Path) -> bool:
     if not stage or not content.is_file():
         return False
     try:
-        lock = yaml.safe_load((project.root / "dvc.lock").read_text(encoding="utf-8"))
+        lock = yaml.safe_load(project.pipeline_lock.read_text(encoding="utf-8"))
         outputs = {out["path"]: out.get("md5") for out in lock["stages"][stage]["outs"]}
     except (OSError, yaml.YAMLError, KeyError, TypeError):
         return True

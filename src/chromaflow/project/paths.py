@@ -92,6 +92,21 @@ class Project:
         return self.configs / "recipes"
 
     @property
+    def pipeline(self) -> Path:
+        """The stages of DVC."""
+        return self.root / "dvc.yaml"
+
+    @property
+    def pipeline_lock(self) -> Path:
+        """What DVC recorded of each stage when it ran last."""
+        return self.root / "dvc.lock"
+
+    @property
+    def retrain_flow(self) -> Path:
+        """The program of the Prefect flow that runs every step."""
+        return self.root / "flows" / "retrain.py"
+
+    @property
     def raw(self) -> Path:
         """The raw snapshot: `<source>/*.tar` and `manifest.parquet`."""
         return self.root / "data" / "raw"
@@ -160,6 +175,26 @@ class Project:
     def waivers(self) -> Path:
         """Decisions of people that an image may train although a rule refused it."""
         return self.root / "releases.yaml"
+
+    @property
+    def sanity_pictures(self) -> Path:
+        """What recipes made of eight photographs, one picture a recipe."""
+        return self.root / "reports" / "sanity"
+
+    @property
+    def rate_curves(self) -> Path:
+        """Losses over rising learning rates, one curve a recipe."""
+        return self.root / "reports" / "find-lr"
+
+    @property
+    def quarantine_sheets(self) -> Path:
+        """Pages of the images in quarantine."""
+        return self.root / "reports" / "quarantine"
+
+    @property
+    def comparison(self) -> Path:
+        """The page that compares recipes."""
+        return self.root / "reports" / "compare"
 
     @property
     def quality_record(self) -> Path:

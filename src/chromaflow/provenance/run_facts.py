@@ -111,7 +111,7 @@ def lock_of_candidate(project: Project) -> tuple[LockFacts, bytes]:
         Without such an entry, as after a training that DVC did not start, a text that says so, and
         nothing.
     """
-    path = project.root / "dvc.lock"
+    path = project.pipeline_lock
     content = path.read_bytes() if path.is_file() else b""
     output = project.candidate.relative_to(project.root).as_posix()
     found = dvc.history(content, output, dvc.folder_md5(project.candidate))

@@ -236,7 +236,7 @@ def _disk(project: Project) -> Check:
 
 def _pipeline(project: Project) -> Check:
     try:
-        table = yaml.safe_load((project.root / "dvc.yaml").read_text(encoding="utf-8"))
+        table = yaml.safe_load(project.pipeline.read_text(encoding="utf-8"))
         stages = list(table["stages"])
     except (OSError, yaml.YAMLError, KeyError, TypeError) as error:
         return Check("dvc.yaml", "failed", f"not valid: {error}", "git checkout dvc.yaml")

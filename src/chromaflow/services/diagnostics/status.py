@@ -4,6 +4,7 @@ import contextlib
 from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -63,8 +64,8 @@ def stale_stages(project: Project) -> dict[str, list[str]]:
         UserError: DVC is missing or cannot tell.
     """
     changes = dvc.stale(project)
-    finished = _stages_of(project, "dvc.lock")
-    order = {name: number for number, name in enumerate(_stages_of(project, "dvc.yaml"))}
+    finished = _stages_of(project.pipeline_lock)
+    order = {name: number for number, name in enumerate(_stages_of(project.pipeline))}
     return {
         "ingest" if name.endswith(".dvc") else name: (
             _reasons(changes[name])
@@ -75,9 +76,9 @@ def stale_stages(project: Project) -> dict[str, list[str]]:
     }
 
 
-def _stages_of(project: Project, file: str) -> list[str]:
+def _stages_of(path: Path) -> list[str]:
     try:
-        text = (project.root / file).read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8")
         return list((yaml.safe_load(text) or {}).get("stages") or {})
     except (OSError, yaml.YAMLError, AttributeError):
         return []
