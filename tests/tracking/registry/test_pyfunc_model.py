@@ -1,3 +1,6 @@
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -5,13 +8,16 @@ from skimage import data
 
 from chromaflow.colorize.predictor import Predictor
 from chromaflow.models import build_model
-from chromaflow.models.model_folder import model_digest, save_model
-from chromaflow.settings import Model
+from chromaflow.models.model_folder import load_model, model_digest, save_model
+from chromaflow.models.onnx import export_onnx
+from chromaflow.project.paths import Project
+from chromaflow.settings import Model, Settings
 from chromaflow.steps.register import register
 from chromaflow.tracking.client import connect, tracking_uri
 from chromaflow.tracking.registry.candidate import candidate_digest
 from chromaflow.tracking.registry.package import requirements
 from chromaflow.tracking.registry.registry import Registry
+from tests.support.tracking import RunPython
 
 
 @pytest.fixture
@@ -89,3 +95,23 @@ def test_requirements_are_what_the_model_needs_pinned_without_local_builds(tmp_p
     always = ["numpy", "opencv-python-headless", "safetensors", "torch"]
     assert [pin.partition("==")[0] for pin in pins] == [*always, *more]
     assert all("+" not in pin for pin in pins)
+
+
+def test_the_documented_python_runs_and_gives_one_picture(
+    project: Project, settings: Settings, registered: str, run_python: RunPython
+) -> None:
+    page = (Path(__file__).parents[3] / "docs" / "colorizing.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
+    export_onnx(load_model(project.candidate), project.root / "model.onnx", digest=registered)
+    code = f"""
+import mlflow, numpy
+grey = numpy.linspace(0, 255, 64 * 80).reshape(64, 80).astype(numpy.uint8)
+mlflow.set_tracking_uri({tracking_uri(project, settings)!r})
+{block}
+numpy.save("pictures.npy", [refined, exported, registered])
+"""
+    done = run_python(code)
+    assert done.returncode == 0, done.stderr
+    refined, exported, from_registry = np.load(project.root / "pictures.npy").astype(int)
+    assert refined.shape == (64, 80, 3)
+    assert np.abs(exported - from_registry).max() <= 1
