@@ -1,29 +1,38 @@
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from skimage import data
 from skimage.color import rgb2gray
-from typer.testing import CliRunner
+from torch import nn
+from typer.testing import CliRunner, Result
 
 from chromaflow.cli import main
 from chromaflow.errors import DataError, ModelError, SettingsError
 from chromaflow.models import build_model
 from chromaflow.models.model_folder import save_model
+from chromaflow.models.networks.zhang2017 import UserGuided
 from chromaflow.settings import Model
 
 
 @pytest.fixture
-def folder(tmp_path, monkeypatch):
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A photograph, hints for it, and an untrained model of a network that takes hints."""
     torch.manual_seed(0)
-    settings = Model(
-        network={"name": "zhang2017", "width": 0.05, "depth": 0.1}, codebook="regression"
+    settings = Model.model_validate(
+        {
+            "network": {"name": "zhang2017", "width": 0.05, "depth": 0.1},
+            "codebook": "regression",
+        }
     )
     model = build_model(settings)
+    assert isinstance(model.network, UserGuided)
     for layer in model.network.overall[::2]:
+        assert isinstance(layer, nn.Conv2d)
         layer.weight.data.mul_(4)  # untrained, global hints would change less than a level
     save_model(model, tmp_path / "model")
     grey = (rgb2gray(data.chelsea()) * 255).astype(np.uint8)[::4, ::4]
@@ -36,19 +45,19 @@ def folder(tmp_path, monkeypatch):
     return tmp_path
 
 
-def run(*arguments):
+def run(*arguments: str) -> Result:
     given = ["colorize", "cat.png", "--model", "model", *arguments]
     return CliRunner().invoke(main.app, given, catch_exceptions=False)
 
 
-def colored(folder, *arguments):
+def colored(folder: Path, *arguments: str) -> NDArray[np.int64]:
     result = run("--json", *arguments)
     assert result.exit_code == 0, result.output
     assert json.loads(result.stdout)["done"] == 1
     return np.asarray(Image.open(folder / "colorized" / "cat-color.png")).astype(int)
 
 
-def test_each_kind_of_hint_changes_the_color(folder):
+def test_each_kind_of_hint_changes_the_color(folder: Path) -> None:
     plain = colored(folder)
     kinds = (
         ["--hints", "hints.json"],
@@ -61,7 +70,7 @@ def test_each_kind_of_hint_changes_the_color(folder):
     np.testing.assert_array_equal(colored(folder, "--palette", "palette.txt"), pictures[1])
 
 
-def test_mistakes_are_told(folder):
+def test_mistakes_are_told(folder: Path) -> None:
     with pytest.raises(SettingsError, match="unknown device 'gpu'"):
         run("--device", "gpu")
     with pytest.raises(ModelError, match="unknown refinement 'sharpen'"):
@@ -75,19 +84,20 @@ def test_mistakes_are_told(folder):
     with pytest.raises(SettingsError, match=r"hints\.json tells of one photograph"):
         run("coffee.png", "--hints", "hints.json")
     assert run("--saturation", "2").exit_code == 2
-    save_model(build_model(Model(network={"width": 0.0625, "weights": "none"})), folder / "model")
+    other = Model.model_validate({"network": {"width": 0.0625, "weights": "none"}})
+    save_model(build_model(other), folder / "model")
     with pytest.raises(ModelError, match="efficientnet_lite0 takes no hints"):
         run("--hints", "hints.json")
 
 
-def test_each_option_changes_the_color(folder):
+def test_each_option_changes_the_color(folder: Path) -> None:
     plain = colored(folder)
     kinds = (["--refine", "guided"], ["--upsample", "joint_bilateral"])
     assert all((colored(folder, *kind) != plain).any() for kind in kinds)
     np.testing.assert_array_equal(colored(folder, "--device", "cpu", "--refine", "none"), plain)
 
 
-def test_points_outside_fail_by_name(folder):
+def test_points_outside_fail_by_name(folder: Path) -> None:
     (folder / "hints.json").write_text('{"points": [{"x": 500, "y": 4, "color": "red"}]}')
     result = run("--hints", "hints.json")
     assert result.exit_code == 1

@@ -1,12 +1,15 @@
+import functools
 import os
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from chromaflow.project.paths import Project
 from flows.processes import StepFailedError, run
 
 ROOT = Path(__file__).parents[2]
@@ -32,7 +35,7 @@ FLOW = (
 )
 
 
-def ended(number):
+def ended(number: int) -> bool:
     """Whether a process is gone, or only waits to be buried by whoever adopted it."""
     try:
         state = Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[0]
@@ -41,16 +44,16 @@ def ended(number):
     return state == "Z"
 
 
-def wait_until(condition):
+def wait_until(condition: Callable[[], bool]) -> None:
     while not condition():
         time.sleep(0.02)
 
 
-def test_output_is_given_where_it_is_captured(project):
+def test_output_is_given_where_it_is_captured(project: Project) -> None:
     assert run(project, "step", [sys.executable, "-c", "print('done')"], capture=True) == "done\n"
 
 
-def test_a_failed_step_tells_its_exit_code_and_its_last_words(project):
+def test_a_failed_step_tells_its_exit_code_and_its_last_words(project: Project) -> None:
     program = "import sys; print('error: no such photograph', file=sys.stderr); sys.exit(75)"
     with pytest.raises(StepFailedError, match="no such photograph") as caught:
         run(project, "validate", [sys.executable, "-c", program])
@@ -60,10 +63,10 @@ def test_a_failed_step_tells_its_exit_code_and_its_last_words(project):
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
-def test_a_step_ends_with_its_flow_however_that_ends(number, tmp_path):
+def test_a_step_ends_with_its_flow_however_that_ends(number: int, tmp_path: Path) -> None:
     flow = subprocess.Popen([sys.executable, "-c", FLOW], cwd=tmp_path, stderr=subprocess.DEVNULL)
     wait_until((tmp_path / "numbers").is_file)
     os.kill(flow.pid, number)
     flow.wait()
     for process in map(int, (tmp_path / "numbers").read_text().split()):
-        wait_until(lambda process=process: ended(process))
+        wait_until(functools.partial(ended, process))

@@ -1,17 +1,23 @@
 import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Never
 
 import pytest
 
 from chromaflow.data.snapshot.read import read_snapshot
 from chromaflow.errors import DataError
 from chromaflow.project.files import digest_of_folder
+from chromaflow.project.paths import Project
 from chromaflow.reporting.metadata import croissant, openlineage
 from chromaflow.settings import Settings
 from chromaflow.steps.describe import describe
 
 
-def test_a_snapshot_is_described_and_nothing_is_sent(checkout, monkeypatch):
-    def fail(*args):
+def test_a_snapshot_is_described_and_nothing_is_sent(
+    checkout: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*args: object) -> Never:
         raise AssertionError("it was sent")
 
     monkeypatch.setattr(openlineage, "send", fail)
@@ -32,11 +38,16 @@ def test_a_snapshot_is_described_and_nothing_is_sent(checkout, monkeypatch):
     assert digest_of_folder(folder) == before
 
 
-def test_where_a_server_is_named_it_is_told(checkout, monkeypatch):
-    sent = []
-    monkeypatch.setattr(
-        openlineage, "send", lambda url, told: sent.append((url, len(told))) or True
-    )
+def test_where_a_server_is_named_it_is_told(
+    checkout: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent: list[tuple[str, int]] = []
+
+    def send(url: str, told: Sequence[object]) -> bool:
+        sent.append((url, len(told)))
+        return True
+
+    monkeypatch.setattr(openlineage, "send", send)
     values = Settings.model_validate({"lineage": {"url": "http://127.0.0.1:5000"}})
     result = describe(checkout, values)
     assert sent == [("http://127.0.0.1:5000", 2)]
@@ -44,7 +55,9 @@ def test_where_a_server_is_named_it_is_told(checkout, monkeypatch):
     assert result.summary().endswith(", told to http://127.0.0.1:5000")
 
 
-def test_a_server_that_does_not_answer_was_told_nothing(checkout, monkeypatch):
+def test_a_server_that_does_not_answer_was_told_nothing(
+    checkout: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(openlineage, "send", lambda *_: False)
     values = Settings.model_validate({"lineage": {"url": "http://127.0.0.1:5000"}})
     result = describe(checkout, values)
@@ -58,11 +71,13 @@ def test_a_server_that_does_not_answer_was_told_nothing(checkout, monkeypatch):
     assert result.summary() == f"reports/data: snapshot {result.digest[:12]}"
 
 
-def test_a_description_that_fails_leaves_the_old_one_whole(checkout, monkeypatch):
+def test_a_description_that_fails_leaves_the_old_one_whole(
+    checkout: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
     describe(checkout, Settings())
     before = digest_of_folder(checkout.data_description)
 
-    def fail(path):
+    def fail(path: Path) -> Never:
         raise DataError(f"{path.name} is not valid Croissant")
 
     monkeypatch.setattr(croissant, "check", fail)

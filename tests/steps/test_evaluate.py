@@ -2,10 +2,13 @@
 
 import csv
 import json
+from pathlib import Path
+from typing import Never
 
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 
 from chromaflow.errors import DataError, ModelError
@@ -23,17 +26,17 @@ SETTINGS = Settings(
 
 
 @pytest.fixture
-def project(tmp_path) -> Project:
+def project(tmp_path: Path) -> Project:
     project = Project(tmp_path)
     torch.manual_seed(0)
-    model = build_model(Model(network={"width": 0.0625, "weights": "none"}))
+    model = build_model(Model.model_validate({"network": {"width": 0.0625, "weights": "none"}}))
     save_model(model, project.candidate)
     project.lab.mkdir(parents=True)
     (project.lab / "statistics.json").write_text(json.dumps({"mean_ab": [3.0, 9.0]}))
     return project
 
 
-def contents(folder) -> dict[str, bytes]:
+def contents(folder: Path) -> dict[str, bytes]:
     return {
         str(path.relative_to(folder)): path.read_bytes()
         for path in sorted(folder.rglob("*"))
@@ -41,7 +44,9 @@ def contents(folder) -> dict[str, bytes]:
     }
 
 
-def test_reports_are_complete_and_the_same_again(project, split):
+def test_reports_are_complete_and_the_same_again(
+    project: Project, split: dict[str, NDArray[np.uint8]]
+) -> None:
     threads = torch.get_num_threads()
     result = evaluate(project, SETTINGS)
     assert torch.get_num_threads() == threads
@@ -60,7 +65,9 @@ def test_reports_are_complete_and_the_same_again(project, split):
     assert [path.name for path in project.evaluation.parent.iterdir()] == ["evaluation"]
 
 
-def test_metrics_agree_with_the_table(project, split):
+def test_metrics_agree_with_the_table(
+    project: Project, split: dict[str, NDArray[np.uint8]]
+) -> None:
     result = evaluate(project, SETTINGS)
     assert result.images == len(split)
     assert result.digest == model_digest(project.candidate)
@@ -83,7 +90,7 @@ def test_metrics_agree_with_the_table(project, split):
             assert value == pytest.approx(expected, abs=2e-4), metric
 
 
-def test_baselines_are_what_they_say(project, split):
+def test_baselines_are_what_they_say(project: Project, split: dict[str, NDArray[np.uint8]]) -> None:
     result = evaluate(project, SETTINGS)
     assert result.means["grey"]["colorfulness"] == pytest.approx(0, abs=0.5)
     assert result.means["grey"]["colorfulness_difference"] > 5
@@ -91,7 +98,9 @@ def test_baselines_are_what_they_say(project, split):
     assert result.means["grey"]["saturation_difference"] > 0.9
 
 
-def test_pictures_show_grey_predicted_and_true(project, split):
+def test_pictures_show_grey_predicted_and_true(
+    project: Project, split: dict[str, NDArray[np.uint8]]
+) -> None:
     evaluate(project, SETTINGS)
     pixels = np.asarray(Image.open(project.evaluation / "pictures" / "02-coffee.png")).astype(int)
     assert pixels.shape == (64, 3 * 64, 3)
@@ -100,13 +109,15 @@ def test_pictures_show_grey_predicted_and_true(project, split):
     assert np.ptp(true, axis=-1).mean() > 20
 
 
-def test_no_pictures_if_none_are_wanted(project, split):
+def test_no_pictures_if_none_are_wanted(
+    project: Project, split: dict[str, NDArray[np.uint8]]
+) -> None:
     settings = SETTINGS.model_copy(update={"evaluation": Evaluation(size=64, pictures=0)})
     evaluate(project, settings)
     assert list((project.evaluation / "pictures").iterdir()) == []
 
 
-def test_pictures_are_spread_over_the_sorted_ids():
+def test_pictures_are_spread_over_the_sorted_ids() -> None:
     ids = [f"{index:02d}" for index in reversed(range(21))]
     assert choose(ids, 3) == ["00", "10", "20"]
     assert choose(ids, 1) == ["00"]
@@ -114,11 +125,13 @@ def test_pictures_are_spread_over_the_sorted_ids():
     assert choose(ids, 0) == []
 
 
-def test_a_failure_leaves_the_old_report(project, split, monkeypatch):
+def test_a_failure_leaves_the_old_report(
+    project: Project, split: dict[str, NDArray[np.uint8]], monkeypatch: pytest.MonkeyPatch
+) -> None:
     evaluate(project, SETTINGS)
     before = contents(project.evaluation)
 
-    def fail(*args):
+    def fail(*args: object) -> Never:
         raise KeyboardInterrupt
 
     monkeypatch.setattr("chromaflow.steps.evaluate.write_pictures", fail)
@@ -128,14 +141,16 @@ def test_a_failure_leaves_the_old_report(project, split, monkeypatch):
     assert len(list(project.evaluation.parent.iterdir())) == 1
 
 
-def test_missing_shards_are_told(project):
+def test_missing_shards_are_told(project: Project) -> None:
     with pytest.raises(DataError, match=r"test(.|\n)*chromaflow preprocess"):
         evaluate(project, SETTINGS)
     assert not project.evaluation.exists()
 
 
 @pytest.mark.parametrize("text", [None, "{", "[]", "{}", '{"mean_ab": [1]}', '{"mean_ab": "ab"}'])
-def test_unusable_statistics_are_told(project, split, text):
+def test_unusable_statistics_are_told(
+    project: Project, split: dict[str, NDArray[np.uint8]], text: str | None
+) -> None:
     path = project.lab / "statistics.json"
     path.unlink()
     if text is not None:
@@ -144,7 +159,7 @@ def test_unusable_statistics_are_told(project, split, text):
         evaluate(project, SETTINGS)
 
 
-def test_a_missing_candidate_is_told(project, split):
+def test_a_missing_candidate_is_told(project: Project, split: dict[str, NDArray[np.uint8]]) -> None:
     (project.candidate / "weights.safetensors").unlink()
     with pytest.raises(ModelError, match=r"weights\.safetensors"):
         evaluate(project, SETTINGS)

@@ -6,6 +6,9 @@ import signal
 import socket
 import subprocess
 import threading
+from collections.abc import Iterator
+from multiprocessing.queues import Queue
+from pathlib import Path
 
 import pytest
 
@@ -16,25 +19,25 @@ from chromaflow.settings import Settings
 from chromaflow.tracking.client import connect, experiment_id, tracking_uri
 
 
-def with_uri(uri):
+def with_uri(uri: str) -> Settings:
     return Settings.model_validate({"tracking": {"uri": uri}})
 
 
 @contextlib.contextmanager
-def free_port():
+def free_port() -> Iterator[int]:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         yield taken.getsockname()[1]
 
 
-def test_a_server_that_is_down_is_named_with_what_starts_it(project):
+def test_a_server_that_is_down_is_named_with_what_starts_it(project: Project) -> None:
     with free_port() as port, pytest.raises(ServerError, match=rf"127.0.0.1:{port}") as raised:
         connect(project, with_uri(f"http://me:hunter2@127.0.0.1:{port}"))
     assert "chromaflow up" in raised.value.remedy
     assert "hunter2" not in str(raised.value)
 
 
-def test_another_program_at_the_port_is_told(project):
+def test_another_program_at_the_port_is_told(project: Project) -> None:
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), http.server.BaseHTTPRequestHandler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     with contextlib.closing(server.socket), pytest.raises(ServerError, match="is not MLflow"):
@@ -42,7 +45,7 @@ def test_another_program_at_the_port_is_told(project):
     server.shutdown()
 
 
-def test_a_state_folder_that_cannot_be_is_told(tmp_path):
+def test_a_state_folder_that_cannot_be_is_told(tmp_path: Path) -> None:
     project = Project(tmp_path)
     project.state.write_text("a file in its place")
     with pytest.raises(ServerError, match=r"\.chromaflow") as raised:
@@ -50,18 +53,20 @@ def test_a_state_folder_that_cannot_be_is_told(tmp_path):
     assert "may write" in raised.value.remedy
 
 
-def test_a_database_that_is_none_is_told(project):
+def test_a_database_that_is_none_is_told(project: Project) -> None:
     (project.state / "mlflow.db").write_bytes(b"this is no database" * 100)
     with pytest.raises(ServerError, match=r"mlflow\.db"):
         connect(project, Settings())
 
 
-def test_an_unknown_kind_of_address_is_told(project):
+def test_an_unknown_kind_of_address_is_told(project: Project) -> None:
     with pytest.raises(ServerError, match="gopher"):
         connect(project, with_uri("gopher://host"))
 
 
-def test_the_default_is_sqlite_with_artifacts_in_the_checkout(project, settings):
+def test_the_default_is_sqlite_with_artifacts_in_the_checkout(
+    project: Project, settings: Settings
+) -> None:
     assert tracking_uri(project, settings) == f"sqlite:///{project.root}/.chromaflow/mlflow.db"
     client = connect(project, settings)
     number = experiment_id(client, project, settings)
@@ -72,7 +77,7 @@ def test_the_default_is_sqlite_with_artifacts_in_the_checkout(project, settings)
     assert experiment_id(client, project, settings) == number
 
 
-def test_a_moved_checkout_is_told_with_its_remedy(project, settings):
+def test_a_moved_checkout_is_told_with_its_remedy(project: Project, settings: Settings) -> None:
     client = connect(project, settings)
     experiment_id(client, project, settings)
     (project.state / "artifacts").mkdir()
@@ -85,12 +90,12 @@ def test_a_moved_checkout_is_told_with_its_remedy(project, settings):
     assert experiment_id(connect(moved, settings), moved, settings) == "1"
 
 
-def _use(root, found):
+def _use(root: Path, found: "Queue[str]") -> None:
     project = Project(root)
     found.put(experiment_id(connect(project, Settings()), project, Settings()))
 
 
-def test_first_use_by_two_processes_at_once(tmp_path):
+def test_first_use_by_two_processes_at_once(tmp_path: Path) -> None:
     context = multiprocessing.get_context("fork")
     found = context.Queue()
     users = [context.Process(target=_use, args=(tmp_path / "new", found)) for _ in range(2)]
@@ -103,8 +108,8 @@ def test_first_use_by_two_processes_at_once(tmp_path):
     assert [path.name for path in (tmp_path / "new" / ".chromaflow").glob("*.db*")] == ["mlflow.db"]
 
 
-def _die_half_way(root):
-    def die(*arguments, **keywords):
+def _die_half_way(root: Path) -> None:
+    def die(*arguments: object, **keywords: object) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
     import alembic.runtime.migration
@@ -113,7 +118,7 @@ def _die_half_way(root):
     connect(Project(root), Settings())
 
 
-def test_a_kill_while_the_tables_are_made_leaves_nothing_behind(tmp_path):
+def test_a_kill_while_the_tables_are_made_leaves_nothing_behind(tmp_path: Path) -> None:
     root = tmp_path / "new"
     killed = multiprocessing.get_context("fork").Process(target=_die_half_way, args=(root,))
     killed.start()
@@ -133,5 +138,5 @@ def test_a_kill_while_the_tables_are_made_leaves_nothing_behind(tmp_path):
         ("sqlite:////tmp/a@b.db", "sqlite:////tmp/a@b.db"),
     ],
 )
-def test_passwords_are_not_shown(uri, shown):
+def test_passwords_are_not_shown(uri: str, shown: str) -> None:
     assert public_address(uri) == shown

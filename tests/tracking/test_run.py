@@ -1,10 +1,13 @@
 import json
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import Any, Never
 
+import numpy as np
 import pytest
 import torch
+from mlflow import MlflowClient
+from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 from pytorch_lightning.callbacks import Callback
 
@@ -35,12 +38,14 @@ RESULT = {
 }
 
 
-def runs(project, settings):
+def runs(project: Project, settings: Settings) -> tuple[MlflowClient, list[Run]]:
     client = connect(project, settings)
     return client, client.search_runs([experiment_id(client, project, settings)])
 
 
-def test_a_training_leaves_settings_data_metrics_pictures_and_result(project, settings):
+def test_a_training_leaves_settings_data_metrics_pictures_and_result(
+    project: Project, settings: Settings
+) -> None:
     files.write_text(project.training_report / "curves.csv", "step\n")
     files.write_json(project.validated / "validation.json", report(splits={"train": 7}))
     with training_run(project, settings, FINGERPRINT) as run:
@@ -70,7 +75,9 @@ def test_a_training_leaves_settings_data_metrics_pictures_and_result(project, se
     assert {"pictures/step-000003.png", "training/curves.csv", "lineage/params.yaml"} <= listed
 
 
-def test_a_killed_training_goes_on_in_its_run_and_repeats_no_metric(project, settings):
+def test_a_killed_training_goes_on_in_its_run_and_repeats_no_metric(
+    project: Project, settings: Settings
+) -> None:
     with pytest.raises(KeyboardInterrupt), training_run(project, settings, FINGERPRINT) as first:
         for step in (10, 20):
             first.loggers[0].log_metrics({"train_loss": step}, step=step)
@@ -88,7 +95,9 @@ def test_a_killed_training_goes_on_in_its_run_and_repeats_no_metric(project, set
     assert len(runs(project, settings)[1]) == 1
 
 
-def test_the_flow_run_that_goes_on_with_a_training_is_its_flow_run(project, settings, monkeypatch):
+def test_the_flow_run_that_goes_on_with_a_training_is_its_flow_run(
+    project: Project, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for flow in (FlowFacts("first", "http://127.0.0.1:4200/first"), FlowFacts("second", "none")):
         for name, value in flow.to_environment().items():
             monkeypatch.setenv(name, value)
@@ -99,7 +108,7 @@ def test_the_flow_run_that_goes_on_with_a_training_is_its_flow_run(project, sett
         assert FlowFacts.from_tags(found.data.tags) == flow
 
 
-def test_another_fingerprint_is_another_run(project, settings):
+def test_another_fingerprint_is_another_run(project: Project, settings: Settings) -> None:
     with training_run(project, settings, FINGERPRINT) as first:
         pass
     other = Settings.model_validate({"model": {"network": "richart"}})
@@ -108,7 +117,9 @@ def test_another_fingerprint_is_another_run(project, settings):
     assert first.run_id != second.run_id
 
 
-def test_a_run_of_another_database_is_not_gone_on_with(project, settings):
+def test_a_run_of_another_database_is_not_gone_on_with(
+    project: Project, settings: Settings
+) -> None:
     place = project.checkpoints / FINGERPRINT / "mlflow_run.txt"
     files.write_text(place, "0" * 32)
     with training_run(project, settings, FINGERPRINT) as run:
@@ -123,7 +134,9 @@ def test_a_run_of_another_database_is_not_gone_on_with(project, settings):
         (TrainingInterruptedError("the training was asked to stop"), "KILLED"),
     ],
 )
-def test_how_a_training_ended_is_kept(project, settings, error, status):
+def test_how_a_training_ended_is_kept(
+    project: Project, settings: Settings, error: BaseException, status: str
+) -> None:
     with pytest.raises(type(error)), training_run(project, settings, FINGERPRINT):
         raise error
     assert runs(project, settings)[1][0].info.status == status
@@ -163,7 +176,9 @@ def test_a_training_as_a_run_is_given_what_is_known_of_it(
     assert found.data.tags["fingerprint"] == FINGERPRINT
 
 
-def test_other_ranks_log_nothing(project, settings, monkeypatch):
+def test_other_ranks_log_nothing(
+    project: Project, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("LOCAL_RANK", "1")
     with training_run(project, settings, FINGERPRINT) as run:
         assert (run.loggers, run.callbacks) == ([], [])
@@ -171,14 +186,16 @@ def test_other_ranks_log_nothing(project, settings, monkeypatch):
     assert runs(project, settings)[1] == []
 
 
-def test_a_server_that_is_down_is_told_before_the_training(project):
+def test_a_server_that_is_down_is_told_before_the_training(project: Project) -> None:
     settings = Settings.model_validate({"tracking": {"uri": "http://127.0.0.1:9"}})
     with pytest.raises(ServerError, match="127"), training_run(project, settings, FINGERPRINT):
         pytest.fail("the training started")
 
 
-def test_a_server_that_goes_away_costs_records_and_not_the_training(project, settings, monkeypatch):
-    def gone(*arguments, **keywords):
+def test_a_server_that_goes_away_costs_records_and_not_the_training(
+    project: Project, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gone(*arguments: object, **keywords: object) -> Never:
         raise MlflowException("connection refused")
 
     with (
@@ -194,16 +211,17 @@ def test_a_server_that_goes_away_costs_records_and_not_the_training(project, set
     assert "was not closed" in texts
 
 
-def test_a_server_that_comes_back_gets_everything(project, settings, monkeypatch):
-    from mlflow import MlflowClient
+def test_a_server_that_comes_back_gets_everything(
+    project: Project, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log_batch = MlflowClient.log_batch
+    failures: list[int] = []
 
-    log_batch, failures = MlflowClient.log_batch, []
-
-    def sometimes(self, run_id, *arguments, **keywords):
+    def sometimes(self: MlflowClient, run_id: str, *arguments: object, **keywords: object) -> None:
         if len(failures) < 2:
             failures.append(1)
             raise MlflowException("connection refused")
-        return log_batch(self, run_id, *arguments, **keywords)
+        log_batch(self, run_id, *arguments, **keywords)
 
     with warnings.catch_warnings():
         warnings.simplefilter("error", ChromaflowWarning)
@@ -221,13 +239,14 @@ def test_a_server_that_comes_back_gets_everything(project, settings, monkeypatch
     assert len(failures) == 2
 
 
-def test_the_grid_shows_grey_predicted_and_true():
+def test_the_grid_shows_grey_predicted_and_true() -> None:
     lightness = torch.full((2, 1, 8, 8), 50.0)
     red, blue = torch.zeros(2, 2, 8, 8), torch.zeros(2, 2, 8, 8)
     red[:, 0], blue[:, 1] = 60.0, -60.0
     image = grid(lightness, red, blue)
     assert image.size == (24, 16)
-    grey, first, second = (image.getpixel((x, 12)) for x in (4, 12, 20))
+    pixels = np.asarray(image)
+    grey, first, second = (pixels[12, x].astype(int) for x in (4, 12, 20))
     assert max(grey) - min(grey) <= 1
     assert first[0] > first[2]
     assert second[2] > second[0]

@@ -17,13 +17,13 @@ from chromaflow.tracking.client import connect, tracking_uri
 from chromaflow.tracking.registry.candidate import candidate_digest
 from chromaflow.tracking.registry.package import requirements
 from chromaflow.tracking.registry.registry import Registry
-from tests.support.tracking import RunPython
+from tests.support.tracking import RunPython, WriteEvaluation
 
 
 @pytest.fixture
-def registered(project, settings, write_evaluation):
+def registered(project: Project, settings: Settings, write_evaluation: WriteEvaluation) -> str:
     torch.manual_seed(0)
-    model = build_model(Model(network={"width": 0.0625, "weights": "none"}))
+    model = build_model(Model.model_validate({"network": {"width": 0.0625, "weights": "none"}}))
     save_model(model, project.candidate)
     digest = model_digest(project.candidate)
     write_evaluation(digest)
@@ -32,13 +32,13 @@ def registered(project, settings, write_evaluation):
     return digest
 
 
-def test_the_registry_names_a_model_as_its_folder_does(project, registered):
+def test_the_registry_names_a_model_as_its_folder_does(project: Project, registered: str) -> None:
     assert candidate_digest(project) == registered
 
 
 def test_a_fresh_process_without_chromaflow_gives_the_same_pictures(
-    project, settings, registered, run_python
-):
+    project: Project, settings: Settings, registered: str, run_python: RunPython
+) -> None:
     photographs = np.stack([data.coffee()[:96, :128].mean(2), data.chelsea()[:96, :128].mean(2)])
     grey = photographs.astype(np.uint8)
     np.save(project.root / "grey.npy", grey)
@@ -58,7 +58,9 @@ numpy.save("rgb.npy", model.predict(numpy.load("grey.npy")))
     assert np.array_equal(found, np.stack([predictor.color(one) for one in grey]))
 
 
-def test_coloring_needs_no_more_than_the_requirements(project, registered, run_python):
+def test_coloring_needs_no_more_than_the_requirements(
+    project: Project, registered: str, run_python: RunPython
+) -> None:
     # The settings need pydantic and PyYAML, which MLflow itself brings.
     others = ("PIL", "av", "pytorch_lightning", "scenedetect", "skimage", "torchmetrics")
     code = f"""
@@ -78,17 +80,26 @@ assert predictor.color(numpy.zeros((40, 50), numpy.uint8)).shape == (40, 50, 3)
     ("model", "more"),
     [
         (Model(), []),
-        (Model(network="vcnn", codebook="regression", refine="total_variation"), ["scikit-image"]),
         (
-            Model(
-                network={"name": "cheng", "backbone": "resnet18", "weights": "none"},
-                codebook="regression",
+            Model.model_validate(
+                {"network": "vcnn", "codebook": "regression", "refine": "total_variation"}
+            ),
+            ["scikit-image"],
+        ),
+        (
+            Model.model_validate(
+                {
+                    "network": {"name": "cheng", "backbone": "resnet18", "weights": "none"},
+                    "codebook": "regression",
+                }
             ),
             ["timm"],
         ),
     ],
 )
-def test_requirements_are_what_the_model_needs_pinned_without_local_builds(tmp_path, model, more):
+def test_requirements_are_what_the_model_needs_pinned_without_local_builds(
+    tmp_path: Path, model: Model, more: list[str]
+) -> None:
     histogram = np.ones((256, 256), dtype=np.int64)
     save_model(build_model(model, histogram=histogram), tmp_path / "model")
     pins = requirements(tmp_path / "model")

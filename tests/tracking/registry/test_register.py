@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import yaml
 from mlflow import MlflowClient
+from mlflow.entities.model_registry import ModelVersion
 
 from chromaflow.errors import ModelError
 from chromaflow.project import dvc, files
@@ -180,7 +181,7 @@ def test_a_version_made_by_another_checkout_meanwhile_stays_and_ours_goes(
     client.create_registered_model("chromaflow")
     create = type(client).create_model_version
 
-    def other_first(self: MlflowClient, name: str, **keywords: Any) -> Any:
+    def other_first(self: MlflowClient, name: str, **keywords: Any) -> ModelVersion:
         create(self, name, **keywords)
         return create(self, name, **keywords)
 
