@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -6,77 +7,103 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from PIL import Image
 from skimage import data
 from skimage.color import rgb2gray, rgb2hsv, rgb2lab
+from torch import Tensor
 
 from chromaflow.color.codebooks.grid import BINS
 from chromaflow.colorize.batch import colorize_many
-from chromaflow.colorize.hints import _area_sums, read_hints
+from chromaflow.colorize.hints import UserHints, _area_sums, read_hints
+from chromaflow.colorize.join import Levels
 from chromaflow.colorize.photo import colorize_photo
-from chromaflow.colorize.predictor import ColorOptions
+from chromaflow.colorize.predictor import ColorOptions, Predictor
 from chromaflow.errors import DataError, ModelError, SettingsError
 from chromaflow.models import build_model
-from chromaflow.models.networks.base import Hints
+from chromaflow.models.networks.base import Guide, Hints
 from chromaflow.settings import Model
 from tests.support.models import predictor_of
+
+Point = dict[str, float | str | list[int]]
+"""A point of a file of hints, by the names of its values."""
 
 
 class PaintsHints:
     """Gives its hints back as the color of the picture, and grey elsewhere."""
 
-    name, guide = "paints", Hints
+    name = "paints"
+    guide: type[Hints] | None = Hints
+    given: Hints
 
-    def predict_ab(self, lightness, guide=None, *, refine=None):  # noqa: ARG002
+    def predict_ab(
+        self,
+        lightness: Tensor,
+        guide: Guide | None = None,
+        *,
+        refine: str | None = None,  # noqa: ARG002
+    ) -> Tensor:
+        if guide is None:
+            return torch.zeros_like(lightness).expand(-1, 2, -1, -1)
+        assert isinstance(guide, Hints)
         self.given = guide
-        return (
-            torch.zeros_like(lightness).expand(-1, 2, -1, -1) if guide is None else guide[0][:, :2]
-        )
+        return guide.local[:, :2]
 
 
 @pytest.fixture
-def painter():
-    return predictor_of(PaintsHints())
+def paints() -> PaintsHints:
+    return PaintsHints()
+
+
+@pytest.fixture
+def painter(paints: PaintsHints) -> Predictor:
+    return predictor_of(paints)
 
 
 @pytest.fixture(scope="module")
-def grey():
-    return (rgb2gray(data.astronaut()) * 255).round().astype(np.uint8)[:300, :400]
+def grey() -> NDArray[np.uint8]:
+    grey: NDArray[np.uint8] = (rgb2gray(data.astronaut()) * 255).round().astype(np.uint8)
+    return grey[:300, :400]
 
 
-def predicted(predictor, grey, size, hints):
+def predicted(
+    predictor: Predictor, grey: Levels, size: int, hints: UserHints | None
+) -> NDArray[np.float32]:
     return predictor.predict_small(grey, ColorOptions(size=size, hints=hints))
 
 
-def ab_of(*rgb):
-    return rgb2lab(np.array(rgb, np.uint8)[None, None])[0, 0, 1:]
+def ab_of(*rgb: int) -> NDArray[np.float64]:
+    lab: NDArray[np.float64] = rgb2lab(np.array(rgb, np.uint8)[None, None])
+    return lab[0, 0, 1:]
 
 
-def points(folder, *wanted):
+def points(folder: Path, *wanted: Point) -> Path:
     path = folder / "hints.json"
     path.write_text(json.dumps({"points": list(wanted)}))
     return path
 
 
-def point(x, y, color="#aa3311", **more):
+def point(x: float, y: float, color: str | list[int] = "#aa3311", **more: float) -> Point:
     return {"x": x, "y": y, "color": color, **more}
 
 
-def test_points_become_disks_of_their_color(tmp_path, painter, grey):
+def test_points_become_disks_of_their_color(
+    tmp_path: Path, paints: PaintsHints, painter: Predictor, grey: NDArray[np.uint8]
+) -> None:
     path = points(tmp_path, point(100, 60, radius=10), point(300, 200, [0, 90, 200], radius=0))
     ab = predicted(painter, grey, 300, read_hints(path))
     rows, columns = np.mgrid[:300, :400]
     disk = np.hypot(columns - 100, rows - 60) <= 10
-    mask = painter.model.given.local[0, 2].numpy() > 0
+    mask = paints.given.local[0, 2].numpy() > 0
     np.testing.assert_array_equal(np.nonzero(mask & ~disk), [[200], [300]])
     assert mask[disk].all()
     expected = np.broadcast_to(ab_of(0xAA, 0x33, 0x11)[:, None], (2, disk.sum()))
     np.testing.assert_allclose(ab[:, disk], expected, atol=0.02)
     np.testing.assert_allclose(ab[:, 200, 300], ab_of(0, 90, 200), atol=0.02)
-    assert painter.model.given.global_hints.abs().max() == 0
+    assert paints.given.global_hints.abs().max() == 0
 
 
-def shared(pixels, cells):
+def shared(pixels: int, cells: int) -> NDArray[np.float64]:
     """How much of each of so many pixels in a row lies in each cell of it, (cells, pixels)."""
     pixel, cell = np.arange(pixels)[None] * cells, np.arange(cells)[:, None] * pixels
     end = np.minimum(pixel + cells, cell + pixels)
@@ -84,12 +111,14 @@ def shared(pixels, cells):
 
 
 @pytest.mark.parametrize("size", [32, 100, 450])
-def test_hints_are_means_by_area_where_any_falls(tmp_path, painter, grey, size):
+def test_hints_are_means_by_area_where_any_falls(
+    tmp_path: Path, paints: PaintsHints, painter: Predictor, grey: NDArray[np.uint8], size: int
+) -> None:
     photograph = np.ascontiguousarray(grey[:60, :80])
     wanted = [point(20, 15, radius=7), point(26, 18, "teal", radius=5), point(60, 50, radius=0)]
     colors = [ab_of(0xAA, 0x33, 0x11), ab_of(0, 128, 128), ab_of(0xAA, 0x33, 0x11)]
     predicted(painter, photograph, size, read_hints(points(tmp_path, *wanted)))
-    local = painter.model.given.local[0].numpy()
+    local = paints.given.local[0].numpy()
     height, width = local.shape[1:]
     drawn = np.zeros((3, 60, 80))
     rows, columns = np.mgrid[:60, :80]
@@ -104,7 +133,7 @@ def test_hints_are_means_by_area_where_any_falls(tmp_path, painter, grey, size):
 
 
 @given(st.integers(1, 60), st.integers(1, 60), st.integers(0, 2**32 - 1))
-def test_sums_over_areas_lose_nothing(pixels, cells, seed):
+def test_sums_over_areas_lose_nothing(pixels: int, cells: int, seed: int) -> None:
     values = np.random.default_rng(seed).random((2, pixels))
     sums = _area_sums(values, cells)
     assert sums.shape == (2, cells)
@@ -113,14 +142,18 @@ def test_sums_over_areas_lose_nothing(pixels, cells, seed):
     np.testing.assert_allclose(sums, repeated, atol=1e-9)
 
 
-def test_later_points_lie_over_earlier_ones(tmp_path, painter, grey):
+def test_later_points_lie_over_earlier_ones(
+    tmp_path: Path, painter: Predictor, grey: NDArray[np.uint8]
+) -> None:
     path = points(tmp_path, point(50, 50, "red", radius=20), point(50, 50, "blue", radius=5))
     ab = predicted(painter, grey, 300, read_hints(path))
     np.testing.assert_allclose(ab[:, 50, 50], ab_of(0, 0, 255), atol=0.02)
     np.testing.assert_allclose(ab[:, 50, 60], ab_of(255, 0, 0), atol=0.02)
 
 
-def test_color_follows_hints_through_the_whole_way(tmp_path, painter, grey):
+def test_color_follows_hints_through_the_whole_way(
+    tmp_path: Path, painter: Predictor, grey: NDArray[np.uint8]
+) -> None:
     Image.fromarray(grey).save(tmp_path / "old.png")
     hints = read_hints(points(tmp_path, point(200, 150, "green", radius=40)))
     result = colorize_photo(
@@ -134,7 +167,7 @@ def test_color_follows_hints_through_the_whole_way(tmp_path, painter, grey):
     assert np.abs(lab[..., 0] - rgb2lab(np.dstack([grey] * 3))[..., 0]).max() < 0.3
 
 
-def strokes(grey, alpha):
+def strokes(grey: NDArray[np.uint8], alpha: bool) -> NDArray[np.uint8]:
     """A stroke one pixel wide and a block; on a layer where the rest is transparent."""
     layer = np.zeros((*grey.shape, 4), np.uint8)
     if not alpha:
@@ -147,18 +180,27 @@ def strokes(grey, alpha):
 
 @pytest.mark.parametrize("alpha", [True, False])
 @pytest.mark.parametrize("deep", [True, False])
-def test_strokes_thinner_than_a_pixel_do_not_vanish(tmp_path, painter, grey, alpha, deep):
+def test_strokes_thinner_than_a_pixel_do_not_vanish(
+    tmp_path: Path,
+    paints: PaintsHints,
+    painter: Predictor,
+    grey: NDArray[np.uint8],
+    alpha: bool,
+    deep: bool,
+) -> None:
     Image.fromarray(strokes(grey, alpha)).save(tmp_path / "strokes.png")
     photograph = grey.astype(np.uint16) * 257 if deep else grey
     ab = predicted(painter, photograph, 50, read_hints(tmp_path / "strokes.png"))
-    mask = painter.model.given.local[0, 2].numpy() > 0
+    mask = paints.given.local[0, 2].numpy() > 0
     assert mask[5, 4:49].all()
     assert mask.sum() == pytest.approx(47 + 8 * 11, abs=12)
     np.testing.assert_allclose(ab[:, 5, 10], ab_of(200, 40, 40), atol=0.5)
     np.testing.assert_allclose(ab[:, 20, 20], ab_of(30, 60, 200), atol=0.5)
 
 
-def test_half_transparent_strokes_count_for_less(tmp_path, painter, grey):
+def test_half_transparent_strokes_count_for_less(
+    tmp_path: Path, painter: Predictor, grey: NDArray[np.uint8]
+) -> None:
     layer = np.zeros((*grey.shape, 4), np.uint8)
     layer[:, ::2], layer[:, 1::2] = (255, 0, 0, 255), (0, 0, 255, 85)
     Image.fromarray(layer).save(tmp_path / "strokes.png")
@@ -167,44 +209,53 @@ def test_half_transparent_strokes_count_for_less(tmp_path, painter, grey):
     np.testing.assert_allclose(ab.mean(axis=(1, 2)), expected, atol=0.5)
 
 
-def test_a_lossy_copy_of_the_photograph_is_no_stroke(tmp_path, painter, grey):
+def test_a_lossy_copy_of_the_photograph_is_no_stroke(
+    tmp_path: Path, paints: PaintsHints, painter: Predictor, grey: NDArray[np.uint8]
+) -> None:
     Image.fromarray(strokes(grey, alpha=False)).save(tmp_path / "strokes.jpg", quality=90)
     predicted(painter, grey, 50, read_hints(tmp_path / "strokes.jpg"))
-    mask = painter.model.given.local[0, 2].numpy() > 0
+    mask = paints.given.local[0, 2].numpy() > 0
     assert not mask[26:].any()
     assert not mask[:, 55:].any()
     assert mask[5, 4:49].all()
 
 
-def test_a_palette_is_a_histogram_of_equal_shares(tmp_path, painter, grey):
+def test_a_palette_is_a_histogram_of_equal_shares(
+    tmp_path: Path, paints: PaintsHints, painter: Predictor, grey: NDArray[np.uint8]
+) -> None:
     (tmp_path / "palette.txt").write_text("#aa3311, teal\n#226\n")
     for palette in ("#aa3311,teal,#226", "#aa3311 teal; #222266", tmp_path / "palette.txt"):
         predicted(painter, grey, 64, read_hints(palette=palette))
-        numbers = painter.model.given.global_hints[0].numpy()
+        numbers = paints.given.global_hints[0].numpy()
         assert numbers[313:].tolist() == [1, 0, 0]
         assert numbers[:313].sum() == pytest.approx(1)
         for rgb in ((0xAA, 0x33, 0x11), (0, 128, 128), (0x22, 0x22, 0x66)):
             nearest = ((np.array(BINS) - ab_of(*rgb)) ** 2).sum(axis=1).argmin()
             assert numbers[nearest] == pytest.approx(1 / 3)
-        assert painter.model.given.local.abs().max() == 0
+        assert paints.given.local.abs().max() == 0
 
 
-def test_a_reference_tells_histogram_and_saturation(tmp_path, painter, grey):
+def test_a_reference_tells_histogram_and_saturation(
+    tmp_path: Path, paints: PaintsHints, painter: Predictor, grey: NDArray[np.uint8]
+) -> None:
     Image.fromarray(data.coffee()).save(tmp_path / "coffee.jpg", quality=95)
     predicted(painter, grey, 64, read_hints(reference=tmp_path / "coffee.jpg"))
-    numbers = painter.model.given.global_hints[0].numpy()
+    numbers = paints.given.global_hints[0].numpy()
     assert (numbers[313], numbers[315]) == (1, 1)
     assert numbers[:313].sum() == pytest.approx(1)
     mean = numbers[:313] @ np.array(BINS)
     np.testing.assert_allclose(mean, rgb2lab(data.coffee())[..., 1:].mean(axis=(0, 1)), atol=1)
     assert numbers[314] == pytest.approx(rgb2hsv(data.coffee())[..., 1].mean(), abs=0.02)
     both = read_hints(reference=tmp_path / "coffee.jpg", saturation=0.25)
+    assert both is not None
     assert both.global_hints[314:].tolist() == [0.25, 1]
 
 
-def test_nothing_told_is_no_hints():
+def test_nothing_told_is_no_hints() -> None:
     assert read_hints() is None
-    assert read_hints(saturation=0.0).global_hints[314:].tolist() == [0, 1]
+    grey = read_hints(saturation=0.0)
+    assert grey is not None
+    assert grey.global_hints[314:].tolist() == [0, 1]
 
 
 @pytest.mark.parametrize(
@@ -227,7 +278,7 @@ def test_nothing_told_is_no_hints():
         ('{"points": [{"x": 1, "y": 2, "color": "#12"}]}', "point 1: color '#12' is not known"),
     ],
 )
-def test_a_file_of_the_wrong_format_is_told(tmp_path, content, message):
+def test_a_file_of_the_wrong_format_is_told(tmp_path: Path, content: str, message: str) -> None:
     path = tmp_path / "hints.json"
     path.write_bytes(content.encode("latin-1"))
     with pytest.raises(DataError, match=rf"hints\.json: .*({message})"):
@@ -235,19 +286,25 @@ def test_a_file_of_the_wrong_format_is_told(tmp_path, content, message):
 
 
 @pytest.mark.parametrize(("x", "y"), [(400, 10), (-1, 10), (10, 300), (10, -0.1), (1e30, 0)])
-def test_a_point_outside_is_named_with_the_size(tmp_path, painter, grey, x, y):
+def test_a_point_outside_is_named_with_the_size(
+    tmp_path: Path, painter: Predictor, grey: NDArray[np.uint8], x: float, y: float
+) -> None:
     hints = read_hints(points(tmp_path, point(0, 0), point(x, y)))
     with pytest.raises(DataError, match=r"point 2 at x = .* which is 400 × 300 pixels"):
         predicted(painter, grey, 64, hints)
 
 
-def test_points_at_the_edges_are_inside(tmp_path, painter, grey):
+def test_points_at_the_edges_are_inside(
+    tmp_path: Path, paints: PaintsHints, painter: Predictor, grey: NDArray[np.uint8]
+) -> None:
     hints = read_hints(points(tmp_path, point(0, 0, radius=100_000), point(399, 299, "blue")))
     predicted(painter, grey, 64, hints)
-    assert painter.model.given.local[0, 2].min() == 1
+    assert paints.given.local[0, 2].min() == 1
 
 
-def test_files_that_cannot_be_hints_are_told(tmp_path, painter, grey):
+def test_files_that_cannot_be_hints_are_told(
+    tmp_path: Path, painter: Predictor, grey: NDArray[np.uint8]
+) -> None:
     cases = {
         "small.png": (np.zeros((30, 40, 3), np.uint8), "is 40 × 30 pixels, .* is 400 × 300"),
         "other.png": (data.coffee()[:300, :400], "differs from the photograph nearly all over"),
@@ -269,7 +326,7 @@ def test_files_that_cannot_be_hints_are_told(tmp_path, painter, grey):
         read_hints(tmp_path / "other.png", max_pixels=100)
 
 
-def test_global_hints_that_cannot_be_are_told(tmp_path):
+def test_global_hints_that_cannot_be_are_told(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"--palette: color 'palette\.txt' is not known"):
         read_hints(palette="palette.txt")
     with pytest.raises(DataError, match="--palette: there is no color"):
@@ -284,8 +341,9 @@ def test_global_hints_that_cannot_be_are_told(tmp_path):
             read_hints(saturation=saturation)
 
 
-def test_a_model_that_takes_no_hints_is_told_before_anything_is_read(tmp_path):
-    model = build_model(Model(network={"width": 0.0625, "weights": "none"})).eval()
+def test_a_model_that_takes_no_hints_is_told_before_anything_is_read(tmp_path: Path) -> None:
+    settings = Model.model_validate({"network": {"width": 0.0625, "weights": "none"}})
+    model = build_model(settings).eval()
     predictor = predictor_of(model)
     hints = read_hints(saturation=0.5)
     with pytest.raises(ModelError, match="efficientnet_lite0 takes no hints"):
@@ -301,7 +359,9 @@ def test_a_model_that_takes_no_hints_is_told_before_anything_is_read(tmp_path):
         )
 
 
-def test_points_are_for_one_photograph_but_a_saturation_goes_for_many(tmp_path, painter, grey):
+def test_points_are_for_one_photograph_but_a_saturation_goes_for_many(
+    tmp_path: Path, painter: Predictor, grey: NDArray[np.uint8]
+) -> None:
     for name in ("a", "b"):
         Image.fromarray(grey).save(tmp_path / f"{name}.png")
     local, numbers = read_hints(points(tmp_path, point(5, 5))), read_hints(saturation=0.5)
@@ -318,10 +378,13 @@ def test_points_are_for_one_photograph_but_a_saturation_goes_for_many(tmp_path, 
     assert (done.done, done.failed) == (1, [])
 
 
-def test_the_published_network_follows_the_way(tmp_path, grey):
+def test_the_published_network_follows_the_way(tmp_path: Path, grey: NDArray[np.uint8]) -> None:
     torch.manual_seed(0)
-    settings = Model(
-        network={"name": "zhang2017", "width": 0.125, "depth": 0.5}, codebook="regression"
+    settings = Model.model_validate(
+        {
+            "network": {"name": "zhang2017", "width": 0.125, "depth": 0.5},
+            "codebook": "regression",
+        }
     )
     predictor = predictor_of(build_model(settings).eval(), size=45)
     small = cv2.resize(grey, (80, 60))

@@ -3,19 +3,23 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from skimage.color import lab2rgb, rgb2lab
 
 from chromaflow.color.lab import lab_to_rgb, rgb_to_lab
-from chromaflow.colorize.join import grey_of_rgb, highest, join_levels, lightness_of_levels
+from chromaflow.colorize.join import Levels, grey_of_rgb, highest, join_levels, lightness_of_levels
 
 
-def _lightness(levels):
+def _lightness(levels: Levels) -> NDArray[np.float64]:
     rgb = levels / highest(levels.dtype)
-    return rgb2lab(rgb if rgb.ndim == 3 else np.dstack([rgb] * 3))[..., 0]
+    lab: NDArray[np.float64] = rgb2lab(rgb if rgb.ndim == 3 else np.dstack([rgb] * 3))
+    return lab[..., 0]
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
-def test_no_color_gives_the_very_same_grey_at_every_level(dtype):
+def test_no_color_gives_the_very_same_grey_at_every_level(
+    dtype: type[np.uint8 | np.uint16],
+) -> None:
     grey = np.arange(highest(dtype) + 1, dtype=dtype)[None]
     rgb = join_levels(grey, np.zeros((2, *grey.shape), np.float32), dtype)
     assert rgb.dtype == dtype
@@ -23,12 +27,13 @@ def test_no_color_gives_the_very_same_grey_at_every_level(dtype):
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
-def test_lightness_of_levels_is_that_of_scikit_image(dtype):
+def test_lightness_of_levels_is_that_of_scikit_image(dtype: type[np.uint8 | np.uint16]) -> None:
     grey = np.arange(highest(dtype) + 1, dtype=dtype)[None]
-    np.testing.assert_allclose(lightness_of_levels(dtype), _lightness(grey)[0], atol=1e-2)
+    lightness = lightness_of_levels(grey.dtype)
+    np.testing.assert_allclose(lightness, _lightness(grey)[0], atol=1e-2)
 
 
-def test_grey_of_rgb_keeps_lightness_and_grey_itself():
+def test_grey_of_rgb_keeps_lightness_and_grey_itself() -> None:
     rgb = np.random.default_rng(1).integers(0, 256, (60, 70, 3), dtype=np.uint8)
     np.testing.assert_allclose(_lightness(grey_of_rgb(rgb)), _lightness(rgb), atol=1e-2)
     neutral = np.repeat(np.arange(256, dtype=np.uint8)[None, :, None], 3, axis=2)
@@ -37,7 +42,7 @@ def test_grey_of_rgb_keeps_lightness_and_grey_itself():
     np.testing.assert_array_equal(grey_of_rgb(deep), deep[..., 0])
 
 
-def test_colors_of_srgb_are_those_of_scikit_image_and_of_the_color_part():
+def test_colors_of_srgb_are_those_of_scikit_image_and_of_the_color_part() -> None:
     rgb = np.random.default_rng(2).integers(0, 256, (80, 90, 3), dtype=np.uint8)
     lab = rgb2lab(rgb)
     ab = lab[..., 1:].transpose(2, 0, 1).astype(np.float32)
@@ -55,7 +60,9 @@ def test_colors_of_srgb_are_those_of_scikit_image_and_of_the_color_part():
     strength=st.sampled_from([5.0, 30.0, 110.0, 500.0]),
     deep=st.booleans(),
 )
-def test_lightness_stays_for_any_color_even_one_outside_srgb(seed, strength, deep):
+def test_lightness_stays_for_any_color_even_one_outside_srgb(
+    seed: int, strength: float, deep: bool
+) -> None:
     rng = np.random.default_rng(seed)
     grey = rng.integers(0, 256, (17, 23), dtype=np.uint8)
     ab = rng.uniform(-strength, strength, (2, 17, 23)).astype(np.float32)
@@ -64,7 +71,7 @@ def test_lightness_stays_for_any_color_even_one_outside_srgb(seed, strength, dee
     assert change.max() <= (0.02 if deep else 0.3)
 
 
-def test_a_color_outside_srgb_keeps_its_hue_and_as_much_chroma_as_there_is():
+def test_a_color_outside_srgb_keeps_its_hue_and_as_much_chroma_as_there_is() -> None:
     grey = np.full((1, 3), 128, np.uint8)
     ab = np.array([[[150, -150, 0]], [[0, 150, 200]]], np.float32)
     lab = rgb2lab(join_levels(grey, ab, np.uint16) / 65535)[0]

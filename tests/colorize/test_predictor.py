@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from skimage import data
 from skimage.color import lab2rgb, rgb2gray, rgb2lab
 from torch import Tensor
@@ -19,11 +20,12 @@ from chromaflow.settings import Model
 from tests.support.models import TintModel, predictor_of
 
 
-def _cat():
-    return (rgb2gray(data.chelsea()) * 255).round().astype(np.uint8)
+def _cat() -> NDArray[np.uint8]:
+    cat: NDArray[np.uint8] = (rgb2gray(data.chelsea()) * 255).round().astype(np.uint8)
+    return cat
 
 
-def test_a_photograph_is_what_the_whole_image_join_of_scikit_image_gives(tint):
+def test_a_photograph_is_what_the_whole_image_join_of_scikit_image_gives(tint: Predictor) -> None:
     grey = _cat()
     lightness = rgb2lab(np.dstack([grey] * 3))[..., 0]
     small = tint.predict_small(grey)
@@ -35,7 +37,7 @@ def test_a_photograph_is_what_the_whole_image_join_of_scikit_image_gives(tint):
     assert np.abs(rgb / 255 - expected)[inside].max() < 0.6 / 255
 
 
-def test_strips_join_without_a_seam(tint, monkeypatch):
+def test_strips_join_without_a_seam(tint: Predictor, monkeypatch: pytest.MonkeyPatch) -> None:
     grey = _cat()
     whole = tint.color(grey)
     monkeypatch.setattr("chromaflow.colorize.predictor._STRIP_PIXELS", 7 * grey.shape[1])
@@ -55,12 +57,19 @@ def test_strips_join_without_a_seam(tint, monkeypatch):
     ],
 )
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
-def test_every_size_is_seen_whole_and_given_back(tint, colorless, shape, seen, dtype):
+def test_every_size_is_seen_whole_and_given_back(
+    tint: Predictor,
+    colorless: Predictor,
+    shape: tuple[int, int],
+    seen: tuple[int, int],
+    dtype: type[np.uint8 | np.uint16],
+) -> None:
     top = int(np.iinfo(dtype).max)
     grey = np.random.default_rng(3).integers(0, top, shape, endpoint=True).astype(dtype)
     rgb = tint.color(grey)
     assert rgb.shape == (*shape, 3)
     assert rgb.dtype == dtype
+    assert isinstance(tint.model, TintModel)
     assert tint.model.shapes == [(1, 1, *seen)]
     np.testing.assert_array_equal(colorless.color(grey), np.dstack([grey] * 3))
 
@@ -102,8 +111,12 @@ def test_options_that_are_not_known_are_refused_at_once() -> None:
 def folder(tmp_path: Path) -> Path:
     """A model of its own size."""
     torch.manual_seed(0)
-    settings = Model(
-        network={"name": "unet", "width": 0.125, "depth": 0.34}, codebook="regression", size=80
+    settings = Model.model_validate(
+        {
+            "network": {"name": "unet", "width": 0.125, "depth": 0.34},
+            "codebook": "regression",
+            "size": 80,
+        }
     )
     save_model(build_model(settings), tmp_path / "model")
     return tmp_path / "model"

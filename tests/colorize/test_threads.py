@@ -25,8 +25,11 @@ THREADS = 8
 @pytest.fixture
 def predictor(tmp_path: Path) -> Predictor:
     torch.manual_seed(0)
-    settings = Model(
-        network={"name": "zhang2017", "width": 0.0625, "depth": 0.1}, codebook="grid313"
+    settings = Model.model_validate(
+        {
+            "network": {"name": "zhang2017", "width": 0.0625, "depth": 0.1},
+            "codebook": "grid313",
+        }
     )
     save_model(build_model(settings), tmp_path / "model")
     return Predictor.load(tmp_path / "model", "cpu")

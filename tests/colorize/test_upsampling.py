@@ -28,7 +28,7 @@ def picture() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 @pytest.mark.parametrize("shape", [(1, 1), (7, 300), (301, 8), (64, 48)])
 def test_one_color_stays_one_color(name: str, shape: tuple[int, int]) -> None:
     random = np.random.default_rng(0)
-    ab = np.broadcast_to(np.float32([[[12]], [[-7]]]), (2, 8, 9)).copy()
+    ab = np.broadcast_to(np.array([[[12]], [[-7]]], np.float32), (2, 8, 9)).copy()
     small = random.uniform(0, 100, (8, 9)).astype(np.float32)
     lightness = random.uniform(0, 100, shape).astype(np.float32)
     color = whole(name, ab, small, lightness)

@@ -1,30 +1,42 @@
 """Whole videos from file to file: what is kept, what is refused, what is not done twice."""
 
+import contextlib
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import av
 import numpy as np
 import pytest
-import torch
+from numpy.typing import NDArray
 from skimage import color
 
 from chromaflow.colorize.batch import colorize_many
-from chromaflow.colorize.hints import UserHints
-from chromaflow.colorize.predictor import ColorOptions
+from chromaflow.colorize.hints import read_hints
+from chromaflow.colorize.predictor import ColorOptions, Predictor
 from chromaflow.colorize.video import colorize_video
 from chromaflow.errors import DataError, ModelError, SettingsError, UserError
 from chromaflow.models.networks.base import Hints
-from tests.support.clips import TIME_BASE, colored, pan, read_clip, sound_packets, write_clip
+from tests.support.clips import (
+    TIME_BASE,
+    Pixels,
+    colored,
+    pan,
+    read_clip,
+    sound_packets,
+    write_clip,
+)
 from tests.support.models import TintModel, predictor_of
 
 UNEVEN = [0, 512, 1500, 1600, 5000, 5512, 6000, 7000, 7700, 8100, 8900, 9999]
 
 
-def lightness(frames):
+def lightness(frames: Iterable[Pixels]) -> NDArray[np.float64]:
     return np.stack([color.rgb2lab(frame)[..., 0] for frame in frames])
 
 
-def test_a_video_keeps_its_size_times_lightness_and_sound(tint, clip, out):
+def test_a_video_keeps_its_size_times_lightness_and_sound(
+    tint: Predictor, clip: Path, out: Path
+) -> None:
     result, frames, times = colored(tint, clip, out)
     before, times_before = read_clip(clip)
     assert result == {
@@ -47,7 +59,7 @@ def test_a_video_keeps_its_size_times_lightness_and_sound(tint, clip, out):
         assert "predicted" in container.metadata["comment"]
 
 
-def test_without_color_nothing_changes(colorless, clip, out):
+def test_without_color_nothing_changes(colorless: Predictor, clip: Path, out: Path) -> None:
     _, frames, _ = colored(colorless, clip, out)
     before, _ = read_clip(clip)
     assert np.abs(frames.astype(int) - before).mean() < 2.5
@@ -55,7 +67,7 @@ def test_without_color_nothing_changes(colorless, clip, out):
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".mov"])
-def test_uneven_times_are_kept(tint, tmp_path, out, suffix):
+def test_uneven_times_are_kept(tint: Predictor, tmp_path: Path, out: Path, suffix: str) -> None:
     clip = write_clip(tmp_path / f"clip{suffix}", pan(), times=UNEVEN)
     _, _, times = colored(tint, clip, out)
     assert times == read_clip(clip)[1]
@@ -75,7 +87,9 @@ def test_uneven_times_are_kept(tint, tmp_path, out, suffix):
         ("a.mp4", "libx264", "yuvj420p", "a-color.mp4"),
     ],
 )
-def test_other_kinds(tint, tmp_path, out, name, codec, pix_fmt, target):
+def test_other_kinds(
+    tint: Predictor, tmp_path: Path, out: Path, name: str, codec: str, pix_fmt: str, target: str
+) -> None:
     clip = write_clip(tmp_path / name, pan(count=6), codec=codec, pix_fmt=pix_fmt)
     result, frames, times = colored(tint, clip, out)
     before, _ = read_clip(clip)
@@ -86,17 +100,21 @@ def test_other_kinds(tint, tmp_path, out, name, codec, pix_fmt, target):
 
 
 @pytest.mark.parametrize("size", [(95, 64), (96, 63), (33, 47)])
-def test_odd_sizes_are_kept(tint, tmp_path, out, size):
+def test_odd_sizes_are_kept(
+    tint: Predictor, tmp_path: Path, out: Path, size: tuple[int, int]
+) -> None:
     width, height = size
-    frames = pan(count=5, width=width, height=height)
-    clip = write_clip(tmp_path / "odd.mkv", frames, codec="ffv1", pix_fmt="bgr0")
+    shown = pan(count=5, width=width, height=height)
+    clip = write_clip(tmp_path / "odd.mkv", shown, codec="ffv1", pix_fmt="bgr0")
     result, frames, _ = colored(tint, clip, out)
     assert frames.shape == (5, height, width, 3)
     assert "4:4:4" in result["notes"][0]
     assert np.abs(lightness(frames) - lightness(read_clip(clip)[0])).mean() < 1.5
 
 
-def test_sound_that_cannot_be_held_is_encoded_anew(tint, tmp_path, out):
+def test_sound_that_cannot_be_held_is_encoded_anew(
+    tint: Predictor, tmp_path: Path, out: Path
+) -> None:
     clip = write_clip(tmp_path / "old.avi", pan(), sound="adpcm_ms", codec="mpeg4")
     result, _, _ = colored(tint, clip, out)
     assert "sound was encoded anew" in result["notes"][0]
@@ -116,16 +134,19 @@ def rotated(clip: Path, target: Path) -> Path:
     return target
 
 
-def test_a_video_is_turned_upright(tint, clip, tmp_path, out):
+def test_a_video_is_turned_upright(tint: Predictor, clip: Path, tmp_path: Path, out: Path) -> None:
     turned = rotated(clip, tmp_path / "turned.mp4")
     result, frames, _ = colored(tint, turned, out)
     assert (result["width"], result["height"]) == (64, 96)
     upright = np.rot90(read_clip(clip)[0], -1, axes=(1, 2))
     assert np.abs(lightness(frames) - lightness(upright)).mean() < 1.5
+    assert isinstance(tint.model, TintModel)
     assert tint.model.shapes[-1][2:] == (96, 64)
 
 
-def test_a_video_in_color_is_colored_anew_from_its_lightness(tint, tmp_path, out):
+def test_a_video_in_color_is_colored_anew_from_its_lightness(
+    tint: Predictor, tmp_path: Path, out: Path
+) -> None:
     clip = write_clip(tmp_path / "clip.mp4", pan(colored=True))
     result, frames, _ = colored(tint, clip, out)
     assert result["was_colored"]
@@ -151,7 +172,9 @@ def cut(clip: Path, share: float) -> Path:
 
 
 @pytest.mark.parametrize("name", ["clip.mkv", "clip.mp4"])
-def test_a_broken_tail_costs_no_more_than_itself(tint, tmp_path, out, name):
+def test_a_broken_tail_costs_no_more_than_itself(
+    tint: Predictor, tmp_path: Path, out: Path, name: str
+) -> None:
     clip = write_clip(tmp_path / "clip.mkv", pan(count=30), rate=10, codec="mpeg4")
     if name == "clip.mp4":  # its table stands at its start, as on the web
         clip = remuxed(clip, tmp_path / name, movflags="faststart")
@@ -162,7 +185,7 @@ def test_a_broken_tail_costs_no_more_than_itself(tint, tmp_path, out, name):
     assert "missing or damaged" in result["notes"][0]
 
 
-def test_damage_in_the_middle_is_told(tint, tmp_path, out):
+def test_damage_in_the_middle_is_told(tint: Predictor, tmp_path: Path, out: Path) -> None:
     clip = write_clip(tmp_path / "clip.ts", pan(count=20), codec="mpeg2video")
     data = bytearray(clip.read_bytes())
     spot = len(data) // 2
@@ -172,7 +195,9 @@ def test_damage_in_the_middle_is_told(tint, tmp_path, out):
     assert result["frames"] == len(frames) > 8
 
 
-def test_what_is_no_video_is_refused_by_name(tint, clip, tmp_path, out):
+def test_what_is_no_video_is_refused_by_name(
+    tint: Predictor, clip: Path, tmp_path: Path, out: Path
+) -> None:
     text = tmp_path / "text.mp4"
     text.write_text("no video at all\n" * 50)
     playlist = tmp_path / "list.avi"
@@ -193,7 +218,9 @@ def test_what_is_no_video_is_refused_by_name(tint, clip, tmp_path, out):
     assert not out.exists()
 
 
-def test_a_video_without_frames_or_pictures_is_refused(tint, tmp_path, out):
+def test_a_video_without_frames_or_pictures_is_refused(
+    tint: Predictor, tmp_path: Path, out: Path
+) -> None:
     sound = tmp_path / "sound.mp4"
     with av.open(str(sound), "w") as container:
         stream = container.add_stream("aac", rate=44100, layout="mono")
@@ -205,14 +232,16 @@ def test_a_video_without_frames_or_pictures_is_refused(tint, tmp_path, out):
         colorize_video(tint, sound, out)
     bare = tmp_path / "bare.mkv"
     with av.open(str(bare), "w") as container:
-        stream = container.add_stream("ffv1", rate=25)
-        stream.width, stream.height, stream.pix_fmt = 96, 64, "yuv420p"
+        film = container.add_stream("ffv1", rate=25)
+        film.width, film.height, film.pix_fmt = 96, 64, "yuv420p"
         container.start_encoding()
     with pytest.raises(DataError, match=r"bare\.mkv is not a video that is read, or"):
         colorize_video(tint, bare, out)
 
 
-def test_a_video_of_which_nothing_can_be_decoded_is_refused(tint, tmp_path, out):
+def test_a_video_of_which_nothing_can_be_decoded_is_refused(
+    tint: Predictor, tmp_path: Path, out: Path
+) -> None:
     clip = write_clip(tmp_path / "clip.ts", pan(), codec="mpeg2video")
     clip = remuxed(clip, tmp_path / "clip.mp4", movflags="faststart")
     data = clip.read_bytes()
@@ -221,7 +250,7 @@ def test_a_video_of_which_nothing_can_be_decoded_is_refused(tint, tmp_path, out)
         colorize_video(tint, clip, out)
 
 
-def test_a_changing_size_is_refused(tint, tmp_path, out):
+def test_a_changing_size_is_refused(tint: Predictor, tmp_path: Path, out: Path) -> None:
     first = write_clip(tmp_path / "a.ts", pan(), codec="mpeg2video")
     second = write_clip(tmp_path / "b.ts", pan(width=64), codec="mpeg2video")
     first.write_bytes(first.read_bytes() + second.read_bytes())
@@ -230,12 +259,16 @@ def test_a_changing_size_is_refused(tint, tmp_path, out):
     assert list(out.iterdir()) == []
 
 
-def test_a_large_video_is_refused_before_it_is_decoded(tint, clip, out):
+def test_a_large_video_is_refused_before_it_is_decoded(
+    tint: Predictor, clip: Path, out: Path
+) -> None:
     with pytest.raises(DataError, match=r"96 × 64 pixels, more than source.max_pixels = 6000"):
         colorize_video(tint, clip, out, max_pixels=6000)
 
 
-def test_the_video_itself_and_files_of_others_are_never_replaced(tint, clip, out):
+def test_the_video_itself_and_files_of_others_are_never_replaced(
+    tint: Predictor, clip: Path, out: Path
+) -> None:
     before = clip.read_bytes()
     with pytest.raises(UserError, match="never overwritten"):
         colorize_video(tint, clip, clip, overwrite=True)
@@ -251,27 +284,27 @@ def test_the_video_itself_and_files_of_others_are_never_replaced(tint, clip, out
     assert clip.read_bytes() == before
 
 
-def test_faults_of_the_model_leave_nothing(tint, clip, out):
+def test_faults_of_the_model_leave_nothing(tint: Predictor, clip: Path, out: Path) -> None:
+    assert isinstance(tint.model, TintModel)
     tint.model.strength = float("nan")
     with pytest.raises(ModelError, match="not numbers"):
         colorize_video(tint, clip, out)
     assert not list(out.glob("*.mp4"))
 
 
-def test_points_tell_of_one_picture(clip, out):
-    class Local:
-        path = Path("points.json")
-
+def test_points_tell_of_one_picture(clip: Path, tmp_path: Path, out: Path) -> None:
     class TakesHints(TintModel):
         guide = Hints
 
     predictor = predictor_of(TakesHints())
-    hints = UserHints(torch.zeros(316), Local())
+    points = tmp_path / "points.json"
+    points.write_text('{"points": [{"x": 1, "y": 2, "color": "red"}]}')
+    hints = read_hints(points)
     with pytest.raises(SettingsError, match="is a video"):
         colorize_video(predictor, clip, out, options=ColorOptions(hints=hints))
 
 
-def test_videos_among_photographs(tint, clip, tmp_path):
+def test_videos_among_photographs(tint: Predictor, clip: Path, tmp_path: Path) -> None:
     album = tmp_path / "album"
     (album / "below").mkdir(parents=True)
     clip.rename(album / "below" / "clip.mp4")
@@ -288,15 +321,13 @@ def test_videos_among_photographs(tint, clip, tmp_path):
     assert again.done == 2
 
 
-def test_progress_counts_frames(tint, clip, out):
-    seen = []
+def test_progress_counts_frames(tint: Predictor, clip: Path, out: Path) -> None:
+    seen: list[object] = []
 
-    class Bar:
-        def __enter__(self):
-            return seen.append
+    @contextlib.contextmanager
+    def progress(description: str, total: int | None) -> Iterator[Callable[[int], None]]:
+        seen.append((description, total))
+        yield seen.append
 
-        def __exit__(self, *_):
-            return None
-
-    colorize_video(tint, clip, out, progress=lambda *told: seen.append(told) or Bar())
+    colorize_video(tint, clip, out, progress=progress)
     assert seen == [("Coloring clip.mp4", 12), *[1] * 12]

@@ -8,21 +8,22 @@ import numpy as np
 from skimage import data
 
 from chromaflow.colorize.video.motion import Trail, flow_between, followed, moved
+from tests.support.clips import Pixels
 
 GREY = cv2.cvtColor(data.chelsea(), cv2.COLOR_RGB2GRAY)
 
 
-def view(left, top):
+def view(left: int, top: int) -> Pixels:
     return np.ascontiguousarray(GREY[top : top + 200, left : left + 300])
 
 
-def test_a_shift_is_found_at_a_quarter_of_the_size():
+def test_a_shift_is_found_at_a_quarter_of_the_size() -> None:
     flow = flow_between(view(40, 30), view(46, 26))
     assert flow.shape == (50, 75, 2)
     np.testing.assert_allclose(np.median(flow, (0, 1)), [-6 / 4, 4 / 4], atol=0.05)
 
 
-def test_moved_shows_what_lies_where_the_flow_leads():
+def test_moved_shows_what_lies_where_the_flow_leads() -> None:
     picture = np.arange(12, dtype=np.float32).reshape(3, 4)
     flow = np.zeros((3, 4, 2), np.float32)
     flow[..., 0] = 1
@@ -30,7 +31,7 @@ def test_moved_shows_what_lies_where_the_flow_leads():
     np.testing.assert_allclose(moved(picture, flow), expected)
 
 
-def test_what_leaves_the_picture_or_is_covered_is_not_followed():
+def test_what_leaves_the_picture_or_is_covered_is_not_followed() -> None:
     there = np.zeros((8, 8, 2), np.float32)
     there[..., 0] = 2
     expected = np.ones((8, 8))
@@ -41,7 +42,7 @@ def test_what_leaves_the_picture_or_is_covered_is_not_followed():
     assert followed(there, back)[3, 2] == 0
 
 
-def test_a_trail_of_many_steps_leads_to_the_key_frame():
+def test_a_trail_of_many_steps_leads_to_the_key_frame() -> None:
     views = [view(40 + 3 * step, 30 + 2 * step) for step in range(7)]
     trail = Trail.at_key(50, 75)
     for before, after in itertools.pairwise(views):

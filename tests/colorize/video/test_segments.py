@@ -2,15 +2,20 @@
 
 import errno
 import fcntl
+from collections.abc import Iterable
 from pathlib import Path
+from typing import BinaryIO, cast
 
 import pytest
 import torch
 from torch import Tensor
 
 from chromaflow.colorize.hints import UserHints
-from chromaflow.colorize.predictor import ColorOptions
+from chromaflow.colorize.predictor import ColorOptions, Predictor
 from chromaflow.colorize.video import colorize_video, propagate, segments
+from chromaflow.colorize.video.propagate import Colored
+from chromaflow.colorize.video.read import Video
+from chromaflow.colorize.video.write import write_segment
 from chromaflow.colorize.write import StorageError
 from chromaflow.errors import ServerError
 from chromaflow.models.networks.base import Guide, Hints
@@ -23,7 +28,7 @@ class Stops(Exception):  # noqa: N818
 
 
 @pytest.fixture
-def short_spans(monkeypatch):
+def short_spans(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(propagate, "LONGEST", 4)
     monkeypatch.setattr(segments, "SEGMENT_FRAMES", 6)
 
@@ -92,7 +97,7 @@ def test_only_the_same_work_is_reused(
     assert len(model.shapes) == (6 if change == "nothing" else 8)
 
 
-def test_one_process_at_a_time(tint, clip, out):
+def test_one_process_at_a_time(tint: Predictor, clip: Path, out: Path) -> None:
     folder = out / ".clip-color.mp4.segments"
     folder.mkdir(parents=True)
     with (folder / "lock").open("w") as lock:
@@ -103,26 +108,32 @@ def test_one_process_at_a_time(tint, clip, out):
 
 @pytest.mark.parametrize("full_after", [0, 3000])
 def test_a_full_disk_is_told_and_what_is_done_stays(
-    tint, clip, out, monkeypatch, short_spans, full_after
-):
-    write = segments.write_segment
-
+    tint: Predictor,
+    clip: Path,
+    out: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    short_spans: None,
+    full_after: int,
+) -> None:
     class Full:
-        def __init__(self, file):
+        def __init__(self, file: BinaryIO) -> None:
             self.file = file
 
-        def write(self, data):
+        def write(self, data: bytes) -> int:
             if self.file.tell() + len(data) > full_after:
                 raise OSError(errno.ENOSPC, "No space left on device")
             return self.file.write(data)
 
-        def __getattr__(self, name):
+        def __getattr__(self, name: str) -> object:
             return getattr(self.file, name)
 
-    monkeypatch.setattr(segments, "write_segment", lambda file, *rest: write(Full(file), *rest))
+    def write_full(file: BinaryIO, video: Video, frames: Iterable[Colored]) -> None:
+        write_segment(cast(BinaryIO, Full(file)), video, frames)
+
+    monkeypatch.setattr(segments, "write_segment", write_full)
     with pytest.raises(StorageError, match="No space left"):
         colorize_video(tint, clip, out)
     (folder,) = out.iterdir()
     assert not list(folder.glob("*.nut"))
-    monkeypatch.setattr(segments, "write_segment", write)
+    monkeypatch.setattr(segments, "write_segment", write_segment)
     colored(tint, clip, out)
