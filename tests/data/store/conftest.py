@@ -31,6 +31,9 @@ class Accepted(NamedTuple):
 
 
 Snapshot = dict[str, list[Accepted]]
+"""The accepted photographs of each raw shard."""
+Accept = Callable[[Snapshot], Project]
+"""Writes a snapshot into the checkout."""
 
 
 def encode(pixels: np.ndarray, kind: str = "JPEG", **options: object) -> bytes:
@@ -91,12 +94,12 @@ def write_manifest(project: Project, snapshot: Snapshot) -> None:
         for row in accepted
     ]
     project.validated.mkdir(parents=True, exist_ok=True)
-    rows.sort(key=lambda row: row["id"])
+    rows.sort(key=lambda row: str(row["id"]))
     pq.write_table(pa.Table.from_pylist(rows), project.validated / "manifest.parquet")
 
 
 @pytest.fixture
-def accept(project: Project) -> Callable[[Snapshot], Project]:
+def accept(project: Project) -> Accept:
     """Write a snapshot's archives and its validated manifest into the checkout."""
 
     def write(snapshot: Snapshot) -> Project:

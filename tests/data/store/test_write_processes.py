@@ -1,9 +1,12 @@
 import contextlib
 import multiprocessing
 import os
+import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Generator, Iterable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +18,10 @@ from chromaflow.data.store.write import write_store
 from chromaflow.errors import DataError, UserError
 from chromaflow.project.files import digest_of_folder
 from chromaflow.settings import Settings
+from tests.data.store.conftest import Accept, Snapshot
 
 
-def over(processes, settings, monkeypatch):
+def over(processes: int, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Settings:
     """Settings for so many processes, which are worth it even for small images."""
     monkeypatch.setattr(write, "_WORTH_A_PROCESS", 1)
     runtime = settings.runtime.model_copy(update={"processes": processes})
@@ -26,27 +30,44 @@ def over(processes, settings, monkeypatch):
 
 @pytest.mark.parametrize("table", [1, 2**62], ids=["table", "direct"])
 def test_any_number_of_processes_gives_the_same_bytes(
-    table, accept, snapshot, small, tmp_path, monkeypatch
-):
+    table: int,
+    accept: Accept,
+    snapshot: Snapshot,
+    small: Settings,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     project = accept(snapshot)
     summary = write_store(project, small)
     expected = digest_of_folder(project.lab)
     project.lab.rename(tmp_path / "other")
     monkeypatch.setattr(write, "_WORTH_A_TABLE", table)
-    started, real = [], convert.convert
-    monkeypatch.setattr(write, "convert", lambda *given: started.append(given[2]) or real(*given))
+    started: list[int] = []
+
+    def spy(
+        jobs: Iterable[convert.ShardJob], options: convert.ConversionOptions, processes: int
+    ) -> Generator[tuple[convert.ShardJob, list[convert.Chunks]]]:
+        started.append(processes)
+        return real(jobs, options, processes)
+
+    real = convert.convert
+    monkeypatch.setattr(write, "convert", spy)
     assert write_store(project, over(3, small, monkeypatch)) == summary
     assert started == [3]
     assert digest_of_folder(project.lab) == expected
 
 
-def test_few_photographs_start_no_process(accept, snapshot, small, monkeypatch):
+def test_few_photographs_start_no_process(
+    accept: Accept, snapshot: Snapshot, small: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(convert, "_over_processes", None)
     settings = small.model_copy(update={"runtime": Settings().runtime})
     assert write_store(accept(snapshot), settings).decoded == 21
 
 
-def test_processes_tell_what_is_wrong(accept, snapshot, small, monkeypatch):
+def test_processes_tell_what_is_wrong(
+    accept: Accept, snapshot: Snapshot, small: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
     project = accept(snapshot)
     victim = project.raw / "sample" / "000001.tar"
     victim.unlink()
@@ -56,16 +77,25 @@ def test_processes_tell_what_is_wrong(accept, snapshot, small, monkeypatch):
     assert write_store(project, small).images["train"] == 15
 
 
-def test_a_process_that_was_killed_is_told(accept, snapshot, small, monkeypatch, tmp_path):
+def test_a_process_that_was_killed_is_told(
+    accept: Accept,
+    snapshot: Snapshot,
+    small: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
     project = accept(snapshot)
     write_store(project, small)
     expected = digest_of_folder(project.lab)
     project.lab.rename(tmp_path / "other")
 
-    def progress(*_):
+    def kill(_: int) -> None:
         for process in multiprocessing.active_children():
             process.kill()
-        return contextlib.nullcontext(lambda _: progress())
+
+    def progress(*_: object) -> AbstractContextManager[Callable[[int], None]]:
+        kill(0)
+        return contextlib.nullcontext(kill)
 
     with pytest.raises(UserError, match=r"runtime\.processes"):
         write_store(project, over(2, small, monkeypatch), progress)
@@ -78,7 +108,7 @@ import sys
 from pathlib import Path
 from chromaflow import settings
 from chromaflow.project.paths import Project
-from chromaflow.store import write
+from chromaflow.data.store import write
 if __name__ == "__main__":
     write._WORTH_A_PROCESS = 1
     project = Project(Path(sys.argv[1]))
@@ -88,8 +118,13 @@ if __name__ == "__main__":
 
 @pytest.mark.parametrize("processes", [1, 2])
 def test_killed_at_random_moments_it_goes_on(
-    processes, accept, snapshot, small, tmp_path, monkeypatch
-):
+    processes: int,
+    accept: Accept,
+    snapshot: Snapshot,
+    small: Settings,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     project = accept(snapshot)
     write_store(project, small)
     expected = digest_of_folder(project.lab)
@@ -107,7 +142,8 @@ def test_killed_at_random_moments_it_goes_on(
             time.sleep(0.002)
         time.sleep(random.uniform(0, 0.05))
         run.kill()
-        run.wait()
+        assert run.wait() in (0, -signal.SIGKILL)
+        assert list(project.lab.glob("*/*"))
         # Its processes end by themselves.
         while alive_in(run.pid):
             time.sleep(0.01)
@@ -115,7 +151,7 @@ def test_killed_at_random_moments_it_goes_on(
     assert digest_of_folder(project.lab) == expected
 
 
-def alive_in(session):
+def alive_in(session: int) -> list[str]:
     """Processes of a session that convert photographs."""
     found = []
     for stat in Path("/proc").glob("[0-9]*/stat"):
