@@ -5,11 +5,13 @@ import hashlib
 import re
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from chromaflow.data.download import fetch
 from chromaflow.data.download.fetch import Download, download, fetch_one
+from chromaflow.data.download.scheduler import Host, Schedule
 from chromaflow.errors import DataError, ServerError, SettingsError
 from tests.support.downloads import CUT, LARGE, OTHER, SMALL, one, policy, run
 from tests.support.http_server import Server
@@ -67,10 +69,17 @@ def test_errors_that_pass_are_tried_again(server: Server, tmp_path: Path) -> Non
     assert server.counts["/b.png"] == 3
 
 
-def test_retry_after_is_honoured(server: Server, tmp_path: Path, monkeypatch) -> None:
-    paused = []
-    original = fetch.Schedule.pause
-    monkeypatch.setattr(fetch.Schedule, "pause", lambda *a: (paused.append(a[2]), original(*a))[1])
+def test_retry_after_is_honoured(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paused: list[float] = []
+    original = Schedule.pause
+
+    def pause(schedule: Schedule, host: Host, seconds: float) -> None:
+        paused.append(seconds)
+        original(schedule, host, seconds)
+
+    monkeypatch.setattr(Schedule, "pause", pause)
     address = server.put("/a.png", SMALL, busy=1, retry_after="1")
     assert one(tmp_path, address)[0] == "fetched"
     assert paused == [1.0]
@@ -119,7 +128,7 @@ def test_a_server_that_drips_counts_as_stalled(server: Server, tmp_path: Path) -
 
 def test_a_head_that_drips_counts_as_stalled(server: Server, tmp_path: Path) -> None:
     address = server.put("/a.png", SMALL, headers={"X-Slow": "x" * 1000}, head_drip=0.05)
-    times = {"connect_timeout": "2s", "stall_timeout": "0.3s"}
+    times: dict[str, Any] = {"connect_timeout": "2s", "stall_timeout": "0.3s"}
     state, reason = one(tmp_path, address, retries=0, **times)
     assert (state, reason) == ("failed", "the server stalled")
 
@@ -169,7 +178,9 @@ def test_a_changed_file_under_one_validator_is_found_by_its_checksum(
 
 
 @pytest.mark.parametrize("faults", [{"ranges": False}, {"shift": 7}, {"etag": ""}])
-def test_servers_without_proper_ranges(server: Server, tmp_path: Path, faults: dict) -> None:
+def test_servers_without_proper_ranges(
+    server: Server, tmp_path: Path, faults: dict[str, Any]
+) -> None:
     assert one(tmp_path, server.put("/a.png", LARGE, cut=CUT, cuts=1, **faults))[0] == "fetched"
     assert (tmp_path / "a.png").read_bytes() == LARGE
 
@@ -301,7 +312,10 @@ def test_hosts_are_asked_in_turn_and_not_too_fast(tmp_path: Path) -> None:
 
 
 def test_a_proxy_s_password_reaches_it_and_nobody_else(
-    server: Server, tmp_path: Path, monkeypatch, capsys
+    server: Server,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setenv("HTTP_PROXY", f"http://me:secret@127.0.0.1:{server.port}")
     server.put("/a.png", SMALL)
@@ -347,7 +361,9 @@ def test_one_necessary_file(server: Server, tmp_path: Path) -> None:
     assert "it goes on" in passing.value.remedy
 
 
-def test_the_table_groups_reasons(server: Server, tmp_path: Path, capsys) -> None:
+def test_the_table_groups_reasons(
+    server: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     items = [Download(server.put("/a.png", SMALL), tmp_path / "a.png")]
     items += [Download(server.url(f"/{i}.png"), tmp_path / f"{i}.png") for i in range(4)]
     items += [Download("gopher" + "x" * i + "://a/b", tmp_path / f"x{i}") for i in range(4)]

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -35,22 +36,24 @@ print(json.dumps([row.state for row in report.rows]))
 """
 
 
-def begin(cache: Path, items: list, **values: object) -> subprocess.Popen:
+def begin(cache: Path, items: list[tuple[str, str]], **values: object) -> subprocess.Popen[str]:
     settings = {"reserve": "1B", "retry_delay": "0.01s"} | values
     given = json.dumps({"cache": str(cache), "items": items, "policy": settings})
     command = [sys.executable, "-c", SCRIPT, given]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
     assert process.stdout.readline() == "ready\n"
     return process
 
 
-def end(process: subprocess.Popen, kind: signal.Signals) -> None:
+def end(process: subprocess.Popen[str], kind: signal.Signals) -> None:
     process.send_signal(kind)
     process.wait()
+    assert process.stdout is not None
     process.stdout.close()
 
 
-def wait_for(condition) -> None:
+def wait_for(condition: Callable[[], object]) -> None:
     while not condition():
         time.sleep(0.002)
 
@@ -84,7 +87,7 @@ def test_killed_at_random_moments_it_ends_right(server: Server, tmp_path: Path) 
     assert not list(tmp_path.glob(".*.partial"))
 
 
-def passed(server: Server, moment: int, process: subprocess.Popen) -> bool:
+def passed(server: Server, moment: int, process: subprocess.Popen[str]) -> bool:
     """Whether so many requests came, or there is nothing left to ask for."""
     return server.counts.total() > moment or process.poll() is not None
 
@@ -115,7 +118,7 @@ def test_a_second_process_is_told(server: Server, tmp_path: Path) -> None:
 
 
 def test_a_kill_between_note_and_name_costs_nothing(
-    server: Server, tmp_path: Path, monkeypatch
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     address = server.put("/a.png", SMALL)
 
@@ -143,12 +146,12 @@ def test_a_torn_line_of_the_journal_is_passed_over(server: Server, tmp_path: Pat
     assert run(tmp_path, *items).summary.states["skipped"] == 3
 
 
-def after_power_loss(monkeypatch) -> None:
+def after_power_loss(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(journal, "BOOT", "another start")
 
 
 def test_after_a_loss_of_power_finished_files_are_read_again(
-    server: Server, tmp_path: Path, monkeypatch
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     items = [Download(server.put(f"/{i}.png", SMALL), tmp_path / f"{i}.png") for i in range(4)]
     run(tmp_path, *items)
@@ -165,7 +168,7 @@ def test_after_a_loss_of_power_finished_files_are_read_again(
 
 
 def test_after_a_loss_of_power_parts_need_a_checksum(
-    server: Server, tmp_path: Path, monkeypatch
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     address = server.put("/a.png", LARGE, cut=CUT, cuts=1)
     assert one(tmp_path, address, retries=0)[0] == "failed"

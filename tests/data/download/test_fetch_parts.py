@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import email.utils
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -188,7 +189,7 @@ def test_sizes_are_readable(count: float, text: str) -> None:
     assert size_text(count) == text
 
 
-def test_the_table_shows_ten_reasons_and_counts_the_rest(monkeypatch) -> None:
+def test_the_table_shows_ten_reasons_and_counts_the_rest(monkeypatch: pytest.MonkeyPatch) -> None:
     recorder = Console(record=True, width=100, quiet=False, file=open("/dev/null", "w"))  # noqa: SIM115, PTH123
     monkeypatch.setattr("chromaflow.data.download.report.console", lambda: recorder)
     rows = [Outcome(Path(f"{i}"), "failed", f"[bold]reason {i}") for i in range(14)]
@@ -226,10 +227,10 @@ def test_a_host_that_is_given_up_keeps_nobody_waiting() -> None:
 
 
 def test_the_bar_of_a_file_shows_where_it_stands() -> None:
-    shown = []
+    shown: list[object] = []
 
     @contextlib.contextmanager
-    def progress(description: str, total: int | None):
+    def progress(description: str, total: int | None) -> Iterator[Callable[[int], None]]:
         shown.append((description, total))
         yield shown.append
 
@@ -247,7 +248,7 @@ def test_no_stage_depends_on_the_group_download() -> None:
     assert not [name for name in params if str(name).partition(".")[0] == "download"]
 
 
-def test_bars_may_lie_in_one_another(monkeypatch) -> None:
+def test_bars_may_lie_in_one_another(monkeypatch: pytest.MonkeyPatch) -> None:
     class Terminal:
         isatty = staticmethod(lambda: True)
         write = flush = staticmethod(lambda *_: None)

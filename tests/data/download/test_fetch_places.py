@@ -3,12 +3,14 @@
 import errno
 import hashlib
 import os
+import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
-from chromaflow.data.download import fetch, partial_file
+from chromaflow.data.download import partial_file
 from chromaflow.data.download.fetch import Download, download, fetch_one
 from chromaflow.errors import DataError
 from tests.support.downloads import CUT, LARGE, OTHER, SMALL, one, policy, run
@@ -54,7 +56,9 @@ def test_mirrors_replace_the_longest_prefix(server: Server, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("scheme", ["s3", "gs"])
-def test_object_stores_serve_as_mirrors(tmp_path: Path, monkeypatch, capsys, scheme: str) -> None:
+def test_object_stores_serve_as_mirrors(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], scheme: str
+) -> None:
     import fsspec
 
     store = MemoryFileSystem()
@@ -62,7 +66,10 @@ def test_object_stores_serve_as_mirrors(tmp_path: Path, monkeypatch, capsys, sch
     store.pipe("/bucket/m/a b[1].png", LARGE)
     store.pipe("/bucket/m/page.png", b"<html>sign in</html>")
     mirrors = {"http://gone.invalid/": f"{scheme}://bucket/m/"}
-    wanted = {"size": len(LARGE), "checksum": "sha256:" + hashlib.sha256(LARGE).hexdigest()}
+    wanted: dict[str, Any] = {
+        "size": len(LARGE),
+        "checksum": "sha256:" + hashlib.sha256(LARGE).hexdigest(),
+    }
     address = "http://gone.invalid/a b[1].png"
     assert one(tmp_path, address, mirrors=mirrors, **wanted)[0] == "fetched"
     assert (tmp_path / "a.png").read_bytes() == LARGE
@@ -82,7 +89,9 @@ def test_object_stores_serve_as_mirrors(tmp_path: Path, monkeypatch, capsys, sch
     assert not list(tmp_path.glob(".*.partial"))
 
 
-def test_a_store_whose_package_is_missing_names_it(tmp_path: Path, monkeypatch) -> None:
+def test_a_store_whose_package_is_missing_names_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def missing(_: str) -> None:
         raise ImportError
 
@@ -116,9 +125,11 @@ def test_a_cache_without_permission_is_named(server: Server, tmp_path: Path) -> 
         run(tmp_path, Download(server.put("/a.png", SMALL), tmp_path / "a.png"))
 
 
-def test_what_does_not_fit_is_not_begun(server: Server, tmp_path: Path, monkeypatch) -> None:
-    usage = type(fetch.shutil.disk_usage(tmp_path))(10**9, 0, 10**6)
-    monkeypatch.setattr(fetch.shutil, "disk_usage", lambda _: usage)
+def test_what_does_not_fit_is_not_begun(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage = type(shutil.disk_usage(tmp_path))(10**9, 0, 10**6)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
     item = Download(server.put("/a.png", SMALL), tmp_path / "a.png", size=2 * 10**6)
     with pytest.raises(DataError, match=r"about 2\.0 MB do not fit .* 1\.0 MB are free"):
         run(tmp_path, item)
@@ -129,7 +140,7 @@ def test_what_does_not_fit_is_not_begun(server: Server, tmp_path: Path, monkeypa
 
 
 def test_a_full_disk_ends_all_and_keeps_what_is_there(
-    server: Server, tmp_path: Path, monkeypatch
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     items = [Download(server.put(f"/{i}.png", SMALL), tmp_path / f"{i}.png") for i in range(9)]
     calls = []
@@ -141,7 +152,7 @@ def test_a_full_disk_ends_all_and_keeps_what_is_there(
         return original(file, content, offset)
 
     original = os.pwrite
-    monkeypatch.setattr(partial_file.os, "pwrite", write)
+    monkeypatch.setattr(os, "pwrite", write)
     with pytest.raises(DataError, match=r"the disk is full\. What has arrived is kept"):
         run(tmp_path, *items)
     monkeypatch.undo()
@@ -152,9 +163,10 @@ def test_a_full_disk_ends_all_and_keeps_what_is_there(
 
 @pytest.mark.parametrize("changed", [False, True])
 def test_a_large_file_of_a_store_goes_on_if_it_is_the_same(
-    tmp_path: Path, monkeypatch, changed: bool
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changed: bool
 ) -> None:
-    store, lost = MemoryFileSystem(), []
+    store = MemoryFileSystem()
+    lost: list[int] = []
     monkeypatch.setattr("fsspec.filesystem", lambda _: store)
     monkeypatch.setattr("chromaflow.data.download.object_store._BLOCK", 100_000)
     store.pipe("/bucket/a.png", LARGE)

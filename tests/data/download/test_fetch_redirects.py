@@ -32,22 +32,31 @@ def test_redirects_to_other_kinds_are_refused(server: Server, tmp_path: Path, pl
     assert "redirected to" in reason or "cannot be read" in reason
 
 
+Names = dict[str, list[list[str]]]
+"""What each name resolves to, one answer after the other."""
+
+AddrInfo = tuple[int, int, int, str, tuple[str, int]]
+"""An address as `socket.getaddrinfo` gives it."""
+
+
 @pytest.fixture
-def names(monkeypatch) -> dict[str, list[list[str]]]:
+def names(monkeypatch: pytest.MonkeyPatch) -> Names:
     """Names and what they resolve to, one answer after the other; the last one stays.
 
     The addresses of the test network 192.0.2.0/24 count as open, of 10.0.0.0/8 as private; all of
     them lead to this machine.
     """
-    told: dict[str, list[list[str]]] = {}
+    told: Names = {}
 
-    async def resolve(_, host: str, port: int = 0, family: int = 0) -> list[dict]:
+    async def resolve(
+        _: object, host: str, port: int = 0, family: int = 0
+    ) -> list[dict[str, str | int]]:
         answers = told[host]
         found = answers.pop(0) if len(answers) > 1 else answers[0]
-        more = {"hostname": host, "port": port, "family": socket.AF_INET, "proto": 0, "flags": 0}
-        return [{"host": ip, **more} for ip in found]
+        more: dict[str, str | int] = {"hostname": host, "port": port, "proto": 0, "flags": 0}
+        return [{"host": ip, "family": socket.AF_INET, **more} for ip in found]
 
-    async def start_connection(addr_infos: list, **_: object) -> socket.socket:
+    async def start_connection(addr_infos: list[AddrInfo], **_: object) -> socket.socket:
         place = addr_infos[0][4]
         made = socket.socket()
         made.setblocking(False)
@@ -59,7 +68,7 @@ def names(monkeypatch) -> dict[str, list[list[str]]]:
         addresses, "network", lambda ip: "open" if ip.startswith("192.0.2.") else original(ip)
     )
     monkeypatch.setattr(aiohttp.DefaultResolver, "resolve", resolve)
-    monkeypatch.setattr(aiohttp.connector.aiohappyeyeballs, "start_connection", start_connection)
+    monkeypatch.setattr("aiohttp.connector.aiohappyeyeballs.start_connection", start_connection)
     return told
 
 
@@ -87,8 +96,8 @@ OPEN, LAN, LOCAL, METADATA = ["192.0.2.1"], ["10.0.0.1"], ["127.0.0.1"], ["169.2
 )
 @pytest.mark.parametrize("literal", [True, False])
 def test_redirects_stay_in_the_open_or_at_home(
-    server: Server, tmp_path: Path, names: dict, first: list, second: list, followed: bool,
-    literal: bool,
+    server: Server, tmp_path: Path, names: Names, first: list[str], second: list[str],
+    followed: bool, literal: bool,
 ) -> None:  # fmt: skip
     names |= {"first.example": [first], "second.example": [second]}
     names |= {ip: [[ip]] for ip in second}
@@ -100,7 +109,7 @@ def test_redirects_stay_in_the_open_or_at_home(
     assert server.counts["/a.png"] == followed
 
 
-def test_the_open_network_is_no_way_around(server: Server, tmp_path: Path, names: dict) -> None:
+def test_the_open_network_is_no_way_around(server: Server, tmp_path: Path, names: Names) -> None:
     names |= {"first.example": [LAN], "second.example": [OPEN], "third.example": [LAN]}
     server.put("/a.png", SMALL)
     server.put("/second", location=f"http://third.example:{server.port}/a.png")
@@ -111,7 +120,7 @@ def test_the_open_network_is_no_way_around(server: Server, tmp_path: Path, names
 
 
 def test_a_name_that_changes_its_network_gains_nothing(
-    server: Server, tmp_path: Path, names: dict
+    server: Server, tmp_path: Path, names: Names
 ) -> None:
     names["evil.example"] = [OPEN, LOCAL]
     server.put("/a.png", SMALL)
@@ -123,7 +132,7 @@ def test_a_name_that_changes_its_network_gains_nothing(
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "[::1]", "2130706433", "0x7f.1", "127.1"])
 def test_every_spelling_of_this_machine_is_refused(
-    server: Server, tmp_path: Path, names: dict, host: str
+    server: Server, tmp_path: Path, names: Names, host: str
 ) -> None:
     names |= {"first.example": [OPEN], "0x7f.1": [LOCAL]}
     server.put("/a.png", SMALL)

@@ -5,6 +5,7 @@ import os
 import resource
 import struct
 import tarfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -56,13 +57,13 @@ def test_snapshot_of_a_folder(checkout: Project, folder: Path) -> None:
 
 
 def test_progress_counts_every_image(checkout: Project, folder: Path) -> None:
-    seen: list = []
+    seen: list[object] = []
 
     class Bar:
         def __init__(self, *given: object) -> None:
             seen.append(given)
 
-        def __enter__(self):
+        def __enter__(self) -> Callable[[int], None]:
             return seen.append
 
         def __exit__(self, *_: object) -> None:

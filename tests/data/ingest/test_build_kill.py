@@ -7,6 +7,7 @@ import pytest
 
 from chromaflow.data.ingest import build as module
 from chromaflow.data.ingest.build import build_snapshot
+from chromaflow.data.ingest.inspect import Inspection, inspect
 from chromaflow.project.files import digest_of_folder
 from chromaflow.project.paths import Project
 from tests.support.snapshots import assert_consistent, picture, rows, settings_of
@@ -62,10 +63,12 @@ def test_a_killed_ingest_leaves_the_old_snapshot_and_the_next_goes_on(
         assert (checkout.raw / row["shard"]).is_file()
 
     inspected: list[bytes] = []
-    inspect = module.inspect
-    monkeypatch.setattr(
-        module, "inspect", lambda given, limit: inspected.append(given) or inspect(given, limit)
-    )
+
+    def spy(given: bytes, max_pixels: int) -> Inspection:
+        inspected.append(given)
+        return inspect(given, max_pixels)
+
+    monkeypatch.setattr(module, "inspect", spy)
     build_snapshot(checkout, settings_of(folder))
     assert len(inspected) == (5 if where == "after 6 images" else 0)
     assert_consistent(checkout)

@@ -7,11 +7,13 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
 
 from chromaflow.data.download import fetch
+from chromaflow.data.download.fetch import download
 from chromaflow.data.ingest.build import build_snapshot
 from chromaflow.errors import DataError
 from chromaflow.project.files import digest_of_folder
@@ -28,7 +30,7 @@ def settings_of(table: Path, **source: object) -> Settings:
     return Settings.model_validate({"source": values, "download": FAST})
 
 
-def rows(project: Project) -> dict[str, dict]:
+def rows(project: Project) -> dict[str, dict[str, Any]]:
     table = pq.read_table(project.raw / "manifest.parquet").to_pylist()
     return {row["url"].rpartition("/")[2]: row for row in table}
 
@@ -156,9 +158,8 @@ def test_the_cache_holds_no_more_than_two_shards_need(
     host: Host, checkout: Project, table: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     held = []
-    download = fetch.download
 
-    def spy(*arguments, **options):
+    def spy(*arguments: Any, **options: Any) -> fetch.Report:
         report = download(*arguments, **options)
         held.append(sum(name.endswith(".jpg") for name in downloads(checkout)))
         return report

@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -46,7 +47,9 @@ def test_the_record_counts_the_accepted_images() -> None:
         ),
     ],
 )
-def test_only_snapshots_of_one_data_set_are_comparable(changes: dict, same: bool) -> None:
+def test_only_snapshots_of_one_data_set_are_comparable(
+    changes: dict[str, dict[str, object]], same: bool
+) -> None:
     table = pa.Table.from_pylist(rows(3), SCHEMA)
     old = drift.describe(table, Settings.model_validate({"source": {"name": "coco"}}))
     assert drift.comparable(old, drift.describe(table, Settings.model_validate(changes))) == same
@@ -88,7 +91,7 @@ def test_chance_alone_hardly_ever_passes_the_limit() -> None:
     assert drift.limit(0.25, record([10_000] * 10), record([10_000] * 10)) == 0.25
 
 
-def test_the_record_is_kept_and_read(tmp_path) -> None:
+def test_the_record_is_kept_and_read(tmp_path: Path) -> None:
     project = Project(tmp_path)
     assert drift.read(project) is None
     drift.write(project, record([1] * 10))
@@ -96,7 +99,7 @@ def test_the_record_is_kept_and_read(tmp_path) -> None:
 
 
 @pytest.mark.parametrize("text", ["{", "[]", json.dumps({"sources": [], "mean_chroma": []})])
-def test_a_broken_record_is_told(tmp_path, text: str) -> None:
+def test_a_broken_record_is_told(tmp_path: Path, text: str) -> None:
     project = Project(tmp_path)
     project.quality_record.parent.mkdir(parents=True)
     project.quality_record.write_text(text)
@@ -105,7 +108,7 @@ def test_a_broken_record_is_told(tmp_path, text: str) -> None:
     assert "git checkout" in caught.value.remedy
 
 
-def test_the_stage_depends_on_what_the_record_holds(project) -> None:
+def test_the_stage_depends_on_what_the_record_holds(project: Project) -> None:
     stage = yaml.safe_load((project.root / "dvc.yaml").read_text())["stages"]["validate"]
     held = drift.describe(pa.Table.from_pylist(rows(1), SCHEMA), Settings()).settings
     names = [str(name) for name in stage["params"]]

@@ -1,6 +1,7 @@
 """The facts that the rules judge, from real photographs and their toned versions."""
 
 import io
+from collections.abc import Callable
 
 import numpy as np
 import pyarrow as pa
@@ -36,7 +37,7 @@ def duotone(pixels: np.ndarray, color: tuple[int, int, int]) -> np.ndarray:
     return np.where(light < point, dark, middle + (255 - middle) * (light - point) / (1 - point))
 
 
-VERSIONS = {
+VERSIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "grey": lambda pixels: np.repeat(grey_of(pixels), 3, axis=2),
     "faded": lambda pixels: 0.05 * pixels + 0.95 * grey_of(pixels),
     "sepia": lambda pixels: pixels @ SEPIA.T,

@@ -7,10 +7,10 @@ from chromaflow.data.quality.quarantine import Quarantine
 from chromaflow.data.snapshot.manifest import SCHEMA
 from chromaflow.errors import DataError
 from chromaflow.settings import Settings
-from tests.support.manifests import row
+from tests.support.manifests import Row, row
 
 
-def grouped(entries: list[dict], **split: object) -> tuple[Grouped, dict[str, list[str]]]:
+def grouped(entries: list[Row], **split: object) -> tuple[Grouped, dict[str, list[str]]]:
     """The groups, and the reasons of what was refused by the last digit of its id."""
     table = pa.Table.from_pylist(entries, schema=SCHEMA)
     quarantine = Quarantine(table)

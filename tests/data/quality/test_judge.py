@@ -1,3 +1,4 @@
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -30,7 +31,7 @@ def test_outcomes_tell_rows_and_columns() -> None:
     assert whole.result == ExpectationResult(name="total", column="x", success=False, unexpected=1)
 
 
-def test_the_index_links_every_page_and_replaces_older_ones(tmp_path) -> None:
+def test_the_index_links_every_page_and_replaces_older_ones(tmp_path: Path) -> None:
     folder = tmp_path / "docs"
     folder.mkdir()
     (folder / "old.html").write_text("old")

@@ -16,7 +16,7 @@ from chromaflow.project.files import digest_of_folder
 from chromaflow.project.paths import Project
 from chromaflow.settings import Settings
 from chromaflow.steps.validate import validate
-from tests.support.manifests import MEASURES, row, rows, rows_of, write
+from tests.support.manifests import MEASURES, Row, row, rows, rows_of, write
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def checkout(tmp_path: Path) -> Project:
     return Project(tmp_path)
 
 
-def faulty() -> list[dict]:
+def faulty() -> list[Row]:
     """Forty good rows and one row for each way to be refused."""
     broken = {**dict.fromkeys(MEASURES), "decodes": False, "error": "it holds no bytes"}
     return [
@@ -165,7 +165,7 @@ def test_the_sample_from_pixels_to_splits(checkout: Project) -> None:
     result = validate(checkout, settings).report
     assert min(result.splits.values()) > 0
     assert result.splits["train"] >= 0.6 * result.accepted
-    photographs: dict[str, set] = {}
+    photographs: dict[str, set[str]] = {}
     for entry in rows_of(checkout.validated / "manifest.parquet").values():
         photographs.setdefault(entry["split"], set()).add(entry["url"].partition("#")[0])
     assert photographs["test"] == {"skimage:chelsea.png", "skimage:coffee.png"}
@@ -222,7 +222,9 @@ def test_duplicates_across_sources_leave_the_older_one(checkout: Project) -> Non
 @pytest.mark.parametrize(
     ("quality", "name"), [({"min_label_images": 3}, "min_label"), ({"max_label_share": 0.8}, "max")]
 )
-def test_labels_that_are_out_of_balance_stop(checkout: Project, quality: dict, name: str) -> None:
+def test_labels_that_are_out_of_balance_stop(
+    checkout: Project, quality: dict[str, float], name: str
+) -> None:
     write(checkout, [*rows(30, label="cat"), row(50, label="dog"), row(51, label="dog")])
     with pytest.raises(DataError, match=rf"quality\.{name}"):
         validate(checkout, Settings.model_validate({"quality": quality}))

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 
 from chromaflow.data.quality import review, waivers
@@ -12,7 +14,7 @@ GREY, SMALL, COPY = (f"{index:016x}" for index in (50, 51, 52))
 
 
 @pytest.fixture
-def checkout(tmp_path) -> Project:
+def checkout(tmp_path: Path) -> Project:
     project = Project(tmp_path)
     odd = [row(50, mean_chroma=1.0, width=60), row(51, width=60), row(52, sha256=row(1)["sha256"])]
     write(project, [*rows(30), *odd])
@@ -20,7 +22,7 @@ def checkout(tmp_path) -> Project:
     return project
 
 
-def test_reasons_are_counted_and_images_named(checkout) -> None:
+def test_reasons_are_counted_and_images_named(checkout: Project) -> None:
     found = review.list_refused(checkout)
     assert found == {
         "quarantined": 3,
@@ -32,7 +34,7 @@ def test_reasons_are_counted_and_images_named(checkout) -> None:
     assert len(images[0]["reasons"]) == 2
 
 
-def test_a_release_waives_what_refused_the_image_or_what_is_named(checkout) -> None:
+def test_a_release_waives_what_refused_the_image_or_what_is_named(checkout: Project) -> None:
     (made,) = review.release(checkout, [GREY, GREY], "it is fine")
     assert made.rules == ["min_chroma", "min_side"]
     assert made.sha256 == f"{50:064x}"
@@ -50,14 +52,16 @@ def test_a_release_waives_what_refused_the_image_or_what_is_named(checkout) -> N
     ],
 )
 def test_what_may_not_be_released_is_told_and_nothing_is_decided(
-    checkout, images, rules, reason
+    checkout: Project, images: list[str], rules: list[str], reason: str
 ) -> None:
     with pytest.raises(DataError, match=reason):
         review.release(checkout, images, "why", rules)
     assert waivers.read(checkout) == []
 
 
-def test_sheets_go_over_pages(checkout, tmp_path, monkeypatch) -> None:
+def test_sheets_go_over_pages(
+    checkout: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(quarantine_sheets, "PAGE", 2)
     folder = tmp_path / "sheets"
     found = quarantine_sheets.write_sheets(checkout, Settings(), folder)
@@ -70,7 +74,7 @@ def test_sheets_go_over_pages(checkout, tmp_path, monkeypatch) -> None:
     assert not (folder / "page-000002.html").exists()
 
 
-def test_no_folder_of_something_else_is_replaced(checkout, tmp_path) -> None:
+def test_no_folder_of_something_else_is_replaced(checkout: Project, tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "letter.txt").write_text("dear")
     with pytest.raises(DataError, match="holds something else"):
@@ -78,7 +82,7 @@ def test_no_folder_of_something_else_is_replaced(checkout, tmp_path) -> None:
     assert (tmp_path / "mine" / "letter.txt").exists()
 
 
-def test_what_is_not_there_is_told(checkout, tmp_path) -> None:
+def test_what_is_not_there_is_told(checkout: Project, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"by blank; there are: min_side"):
         review.list_refused(checkout, "blank")
     with pytest.raises(DataError, match="there is no") as caught:

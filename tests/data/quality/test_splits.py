@@ -1,4 +1,5 @@
 from collections import Counter
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -22,7 +23,9 @@ def assign(groups: list[str], split: Split) -> list[str]:
 
 @given(GROUPS, SHARE, SHARE, st.integers(0, 60), st.text(max_size=8))
 @settings(max_examples=150, deadline=None)
-def test_a_group_is_in_one_split(groups, validation, test, train, salt) -> None:
+def test_a_group_is_in_one_split(
+    groups: list[str], validation: float, test: float, train: int, salt: str
+) -> None:
     split = Split(train=train, validation=validation, test=test, salt=salt)
     assigned = assign(groups, split)
     assert len(assigned) == len(groups)
@@ -32,14 +35,18 @@ def test_a_group_is_in_one_split(groups, validation, test, train, salt) -> None:
 
 @given(GROUPS, GROUPS, SHARE, SHARE)
 @settings(max_examples=100, deadline=None)
-def test_images_that_are_added_move_nothing(old, new, validation, test) -> None:
+def test_images_that_are_added_move_nothing(
+    old: list[str], new: list[str], validation: float, test: float
+) -> None:
     split = Split(validation=validation, test=test)
     assert assign(old + new, split)[: len(old)] == assign(old, split)
 
 
 @given(GROUPS, SHARE, SHARE, SHARE)
 @settings(max_examples=50, deadline=None)
-def test_another_share_of_validation_leaves_the_tests(groups, one, other, test) -> None:
+def test_another_share_of_validation_leaves_the_tests(
+    groups: list[str], one: float, other: float, test: float
+) -> None:
     def tests(validation: float) -> list[bool]:
         split = Split(validation=validation, test=test)
         return [name == "test" for name in assign(groups, split)]
@@ -65,7 +72,7 @@ def test_positions_never_change() -> None:
 
 @given(GROUPS, st.integers(1, 60))
 @settings(max_examples=100, deadline=None)
-def test_exact_counts_are_met_or_told(groups, train) -> None:
+def test_exact_counts_are_met_or_told(groups: list[str], train: int) -> None:
     split = Split(train=train, validation=0)
     assigned = assign(groups, split)
     assert assigned.count("train") <= train
@@ -105,7 +112,7 @@ def test_large_groups_that_do_not_fit_are_passed_over() -> None:
         (["train", "train", "test"], Split(train=2, validation=0.1), "validation"),
     ],
 )
-def test_a_split_that_stays_empty_is_told(assigned, split, empty) -> None:
+def test_a_split_that_stays_empty_is_told(assigned: list[str], split: Split, empty: str) -> None:
     with pytest.raises(DataError, match=rf"split {empty}: .*split\.salt") as caught:
         check_splits(assigned, split)
     assert "split.salt" in caught.value.remedy
@@ -166,7 +173,7 @@ def test_each_label_has_its_part_of_exact_counts() -> None:
 
 
 @pytest.mark.parametrize("parts", [{"train": 20, "test": 10}, {"test": 10}, {"test": 0.2}])
-def test_hints_of_the_source_are_followed(parts: dict) -> None:
+def test_hints_of_the_source_are_followed(parts: dict[str, Any]) -> None:
     names = pa.array([str(number) for number in range(100)])
     told = hint_codes(["test"] * 15 + ["train"] * 60 + [None] * 25)
     places = place_rows(names, Split(validation=0, **parts), hints=told)
@@ -199,7 +206,7 @@ def test_what_is_named_for_training_judges_where_nothing_else_does() -> None:
         ({"test": -3}, "greater than or equal to 0"),
     ],
 )
-def test_parts_that_cannot_be_are_refused(parts: dict, problem: str) -> None:
+def test_parts_that_cannot_be_are_refused(parts: dict[str, Any], problem: str) -> None:
     if not problem:
         Split(**parts)
         return

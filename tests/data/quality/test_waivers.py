@@ -1,5 +1,6 @@
 import os
 import subprocess
+from pathlib import Path
 
 import pytest
 import yaml
@@ -13,7 +14,7 @@ NO_CONFIG = {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_SYSTEM": os.devnull}
 
 
 @pytest.fixture
-def checkout(tmp_path, monkeypatch) -> Project:
+def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
     for name, value in NO_CONFIG.items():
         monkeypatch.setenv(name, value)
     subprocess.run(["git", "init", "--quiet", str(tmp_path)], check=True)
@@ -57,7 +58,7 @@ def test_a_reason_is_required(checkout: Project) -> None:
     assert not checkout.waivers.exists()
 
 
-def test_without_git_the_system_tells_who(tmp_path, monkeypatch) -> None:
+def test_without_git_the_system_tells_who(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in NO_CONFIG.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("LOGNAME", "somebody")
@@ -75,7 +76,7 @@ def test_without_git_the_system_tells_who(tmp_path, monkeypatch) -> None:
         ("- !!python/object/apply:os.system [echo]", "is no list of waivers"),
     ],
 )
-def test_a_broken_file_is_told(tmp_path, text: str, reason: str) -> None:
+def test_a_broken_file_is_told(tmp_path: Path, text: str, reason: str) -> None:
     project = Project(tmp_path)
     project.waivers.write_text(text)
     with pytest.raises(DataError, match=reason) as caught:

@@ -1,5 +1,6 @@
 import hashlib
 import json
+from pathlib import Path
 
 import pyarrow as pa
 import pytest
@@ -7,9 +8,11 @@ import pytest
 from chromaflow.data.snapshot.read import common_address, counts, photographs, read_snapshot
 from chromaflow.errors import DataError
 from chromaflow.project import files
+from chromaflow.project.paths import Project
+from tests.support.description import Tables
 
 
-def test_what_is_on_disk_is_read(checkout, rows):
+def test_what_is_on_disk_is_read(checkout: Project, rows: Tables) -> None:
     snapshot = read_snapshot(checkout)
     accepted, refused = rows
     assert snapshot.accepted["id"].to_pylist() == sorted(entry["id"] for entry in accepted)
@@ -24,11 +27,18 @@ def test_what_is_on_disk_is_read(checkout, rows):
     assert counts(snapshot.refused, "license") == [("", 1), ("CC0 (somebody)", 1)]
 
 
-def test_a_shard_is_hashed_once_and_again_when_it_changed(checkout, monkeypatch):
+def test_a_shard_is_hashed_once_and_again_when_it_changed(
+    checkout: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
     read_snapshot(checkout)
-    hashed = []
+    hashed: list[str] = []
     real = files.sha256_of
-    monkeypatch.setattr(files, "sha256_of", lambda path: hashed.append(path.name) or real(path))
+
+    def spy(path: Path) -> str:
+        hashed.append(path.name)
+        return real(path)
+
+    monkeypatch.setattr(files, "sha256_of", spy)
     read_snapshot(checkout)
     assert not [name for name in hashed if name.endswith(".tar")]
     shard = checkout.raw / "sample/000001.tar"
@@ -41,7 +51,7 @@ def test_a_shard_is_hashed_once_and_again_when_it_changed(checkout, monkeypatch)
 
 
 @pytest.mark.parametrize("kept", ['{"sample/000000.tar": 3}', "[]", '{"sample/000000.tar": []}'])
-def test_a_damaged_memory_of_hashes_costs_only_time(checkout, kept):
+def test_a_damaged_memory_of_hashes_costs_only_time(checkout: Project, kept: str) -> None:
     expected = read_snapshot(checkout).shards
     (checkout.state / "shards.sha256.json").write_text(kept)
     assert read_snapshot(checkout).shards == expected
@@ -57,14 +67,14 @@ def test_a_damaged_memory_of_hashes_costs_only_time(checkout, kept):
         ("data/raw/sample/000001.tar", "dvc checkout data.dvc --force"),
     ],
 )
-def test_what_is_missing_is_named(checkout, name, remedy):
+def test_what_is_missing_is_named(checkout: Project, name: str, remedy: str) -> None:
     (checkout.root / name).unlink()
     with pytest.raises(DataError, match=name) as caught:
         read_snapshot(checkout)
     assert caught.value.remedy == remedy
 
 
-def test_what_is_broken_is_named(checkout):
+def test_what_is_broken_is_named(checkout: Project) -> None:
     (checkout.validated / "validation.json").write_text(json.dumps({"rows": 3}))
     with pytest.raises(DataError, match=r"validation\.json"):
         read_snapshot(checkout)
@@ -78,7 +88,7 @@ def test_what_is_broken_is_named(checkout):
         read_snapshot(checkout)
 
 
-def test_a_shard_that_leads_out_is_refused(checkout, rows):
+def test_a_shard_that_leads_out_is_refused(checkout: Project, rows: Tables) -> None:
     from tests.support.description import write_tables
 
     accepted, refused = rows
@@ -99,5 +109,5 @@ def test_a_shard_that_leads_out_is_refused(checkout, rows):
         ([], ""),
     ],
 )
-def test_the_address_that_all_urls_share(urls, expected):
+def test_the_address_that_all_urls_share(urls: list[str], expected: str) -> None:
     assert common_address(pa.table({"url": pa.array(urls, pa.string())})) == expected

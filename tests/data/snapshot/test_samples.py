@@ -6,10 +6,11 @@ from PIL import Image
 from chromaflow.data.snapshot.read import read_snapshot
 from chromaflow.data.snapshot.samples import samples
 from chromaflow.errors import DataError
-from tests.support.description import write_shard
+from chromaflow.project.paths import Project
+from tests.support.description import Tables, write_shard
 
 
-def test_samples_are_the_first_by_id_and_small(checkout, rows):
+def test_samples_are_the_first_by_id_and_small(checkout: Project, rows: Tables) -> None:
     snapshot = read_snapshot(checkout)
     found = samples(snapshot, 2)
     train = sorted(row["id"] for row in rows[0] if row["split"] == "train")[:2]
@@ -23,7 +24,7 @@ def test_samples_are_the_first_by_id_and_small(checkout, rows):
             assert image.width / image.height == pytest.approx(shape, rel=0.02)
 
 
-def test_a_shard_with_other_pixels_is_refused(checkout, rows):
+def test_a_shard_with_other_pixels_is_refused(checkout: Project, rows: Tables) -> None:
     row = rows[0][0]
     shard = checkout.raw / row["shard"]
     write_shard(shard, [(f"{row['key']}.png", bytes(row["bytes"]))])

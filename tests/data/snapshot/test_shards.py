@@ -1,6 +1,6 @@
 import hashlib
 import tarfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -26,7 +26,9 @@ MEMBERS = st.lists(
 
 @given(MEMBERS)
 @settings(max_examples=30, deadline=None)
-def test_what_is_written_is_read(tmp_path_factory: pytest.TempPathFactory, members: list) -> None:
+def test_what_is_written_is_read(
+    tmp_path_factory: pytest.TempPathFactory, members: list[Member]
+) -> None:
     path = tmp_path_factory.mktemp("shard") / "000000.tar"
     write_shard(path, members)
     assert members_of(path) == members
@@ -50,7 +52,7 @@ def test_headers_tell_nothing_of_this_machine(tmp_path: Path) -> None:
 
 
 def test_an_exception_of_the_source_leaves_no_shard(tmp_path: Path) -> None:
-    def members():
+    def members() -> Iterator[Member]:
         yield Member("00", ".jpg", b"pixels", {})
         raise KeyboardInterrupt
 

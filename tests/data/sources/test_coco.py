@@ -1,5 +1,6 @@
 import json
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -92,11 +93,11 @@ def unpack(path: Path) -> Path:
 
 @pytest.mark.parametrize("make", [pack, unpack])
 def test_archives_and_folders_on_disk(
-    checkout: Project, tmp_path: Path, annotations: Path, make
+    checkout: Project, tmp_path: Path, annotations: Path, make: Callable[[Path], Path]
 ) -> None:
     path = make(tmp_path / "train2017.zip")
     source = open_coco(checkout, archive=str(path), annotations=str(annotations))
-    read = []
+    read: list[bytes | str] = []
     for record in source.records():
         assert record.download is None
         try:
@@ -104,6 +105,7 @@ def test_archives_and_folders_on_disk(
         except UnreadableError as error:
             read.append(str(error))
     assert read[:19] == [photograph(number) for number in range(19)]
+    assert isinstance(read[19], str)
     assert "000000000019.jpg" in read[19] or "No such file" in read[19]
 
 

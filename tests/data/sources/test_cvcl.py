@@ -1,5 +1,6 @@
 import stat
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -109,7 +110,9 @@ def overlapping(path: Path) -> None:
         (lambda path: pack(path, {"s/readme.txt": b""}), "holds no"),
     ],
 )
-def test_hostile_and_broken_archives_are_refused(tmp_path: Path, make, problem: str) -> None:
+def test_hostile_and_broken_archives_are_refused(
+    tmp_path: Path, make: Callable[[Path], object], problem: str
+) -> None:
     path = tmp_path / "a.zip"
     make(path)
     with pytest.raises(DataError, match=problem) as caught:
@@ -133,8 +136,8 @@ def test_without_an_archive_it_is_fetched_once(
 
 
 def test_an_archive_that_the_server_does_not_have_is_named(checkout: Project, host: Host) -> None:
-    values = {"name": "cvcl", "address": f"{host.address}/gone.zip"}
-    values = {"source": values, "download": {"reserve": "1B", "retries": 0}}
+    own = {"name": "cvcl", "address": f"{host.address}/gone.zip"}
+    values = {"source": own, "download": {"reserve": "1B", "retries": 0}}
     with pytest.raises(DataError, match=r"gone\.zip.*404") as caught:
         open_source("cvcl", checkout, Settings.model_validate(values))
     assert "source.archive=PATH" in caught.value.remedy
@@ -149,7 +152,7 @@ def test_members_that_lie_or_are_broken_are_unreadable_alone(tmp_path: Path) -> 
     data[lying : lying + 8] = (500).to_bytes(4, "little") * 2  # half of its true size
     data[directory[3] + 8] |= 1  # said to be encrypted
     path.write_bytes(data)
-    outcomes = []
+    outcomes: list[int | str] = []
     for record in open_archive(path).records():
         try:
             outcomes.append(len(record.read()))

@@ -1,4 +1,5 @@
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -88,7 +89,7 @@ def test_a_folder_that_cannot_be_listed_is_named(
 ) -> None:
     scandir = os.scandir
 
-    def refuse(path):
+    def refuse(path: os.PathLike[str] | str) -> Iterator[os.DirEntry[str]]:
         if Path(path).name == "cats":
             raise PermissionError(13, "Permission denied", str(path))
         return scandir(path)

@@ -1,3 +1,5 @@
+from collections.abc import Callable
+
 import pytest
 
 from chromaflow.data.ingest.build import build_snapshot
@@ -12,7 +14,7 @@ NAMES = ["cat", "dog", "cow"]
 REPOSITORY = "owner/pets"
 
 
-def row(number: int) -> dict:
+def row(number: int) -> dict[str, object]:
     return {"image": {"bytes": photograph(number), "path": None}, "label": number % 3}
 
 
@@ -87,6 +89,7 @@ def test_an_ingest_reads_only_what_is_missing(checkout: Project, host: Host) -> 
 
 
 def test_rows_without_bytes_and_broken_files_are_named(checkout: Project, host: Host) -> None:
+    rows: list[dict[str, object]]
     rows = [row(0), {"image": None, "label": 1}, {"image": {"bytes": None}, "label": 7}, row(3)]
     content = parquet(rows, NAMES, 4)
     hub(host, REPOSITORY, {"data/train-0.parquet": content})
@@ -116,7 +119,7 @@ def test_a_hub_that_stops_answering_ends_the_ingest_and_it_goes_on(
         def __init__(self, *_: object) -> None:
             pass
 
-        def __enter__(self):
+        def __enter__(self) -> Callable[[int], None]:
             return self.advance
 
         def __exit__(self, *_: object) -> None:
@@ -146,7 +149,7 @@ def test_a_hub_that_stops_answering_ends_the_ingest_and_it_goes_on(
     ],
 )
 def test_what_is_not_there_is_named(
-    checkout: Project, host: Host, source: dict, problem: str
+    checkout: Project, host: Host, source: dict[str, str], problem: str
 ) -> None:
     hub(host, REPOSITORY, files())
     with pytest.raises(DataError, match=problem):

@@ -1,5 +1,6 @@
 import io
 import tarfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -19,9 +20,9 @@ def open_(checkout: Project, **source: object) -> Source:
     return open_source("imagenet", checkout, settings)
 
 
-def told(source: Source) -> dict[str, object]:
+def told(source: Source) -> dict[str, tuple[str, bytes | str]]:
     """Label and bytes, or the reason, of every image."""
-    found: dict[str, object] = {}
+    found: dict[str, tuple[str, bytes | str]] = {}
     for record in source.records():
         assert "ImageNet" in record.license
         try:
@@ -89,7 +90,7 @@ def add(archive: tarfile.TarFile, name: str, content: bytes) -> None:
     archive.addfile(header, io.BytesIO(content))
 
 
-def pack(files: dict[str, bytes], extra=None) -> bytes:
+def pack(files: dict[str, bytes], extra: Callable[[tarfile.TarFile], None] | None = None) -> bytes:
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as archive:
         for name, content in files.items():
@@ -174,7 +175,7 @@ def test_a_member_that_claims_to_be_huge_is_not_read(checkout: Project, tmp_path
     ],
 )
 def test_what_is_no_imagenet_is_named(
-    checkout: Project, tmp_path: Path, make, problem: str
+    checkout: Project, tmp_path: Path, make: Callable[[Path], object], problem: str
 ) -> None:
     path = tmp_path / "a.tar"
     make(path)

@@ -17,6 +17,7 @@ from chromaflow.data.sources import wordnet
 from chromaflow.project.paths import Project
 from chromaflow.project.splits import SPLITS
 from chromaflow.settings import Settings, SourceSettings
+from chromaflow.settings.sources import HuggingFaceSource, ImageNetSource
 from chromaflow.steps.validate import validate
 from tests.support import hosts, photographs
 from tests.support.hosts import Host
@@ -57,14 +58,18 @@ def test_every_preset_says_how_to_run_it() -> None:
             assert re.search(rf"^  model: chromaflow-{name}$", text, re.MULTILINE)
 
 
+def served_hub(host: Host, source: SourceSettings) -> str:
+    assert isinstance(source, HuggingFaceSource)
+    names = wordnet.categories()
+    return hosts.imagenet(host, photographs.imagenet(), names, source.repository, source.revision)
+
+
 SERVED: dict[str, Callable[[Host, SourceSettings], str]] = {
     "cvcl": lambda host, _: hosts.cvcl(host, photographs.cvcl()),
     "coco": lambda host, _: hosts.coco(host, photographs.coco()),
     "unsplash": lambda host, _: hosts.unsplash(host, photographs.coco()),
     "imagenet": lambda host, _: hosts.imagenet(host, photographs.imagenet(), wordnet.categories()),
-    "huggingface": lambda host, source: hosts.imagenet(
-        host, photographs.imagenet(), wordnet.categories(), source.repository, source.revision
-    ),
+    "huggingface": served_hub,
 }
 
 
@@ -124,6 +129,7 @@ def test_a_preset_comes_out_as_it_asks(
     rows = pq.read_table(checkout.raw / "manifest.parquet").to_pylist()
     assert all(row["license"] for row in rows)
     if name == "imagenet-architecture":
+        assert isinstance(values.source, ImageNetSource)
         assert {row["label"] for row in rows} <= wordnet.choose(values.source.categories)
 
 

@@ -2,13 +2,15 @@ import hashlib
 import io
 import zlib
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
 from skimage import data
 
-from chromaflow.data.sources.base import open_source
+from chromaflow.data.sources.base import Record, open_source
 from chromaflow.data.sources.sample import MOST_TILES, encode_png
 from chromaflow.errors import DataError
 from chromaflow.project.paths import Project
@@ -17,7 +19,7 @@ from chromaflow.settings import Settings
 PROJECT = Project(None)  # type: ignore[arg-type]  # the sample needs no checkout
 
 
-def records(tile: int = 128) -> dict:
+def records(tile: int = 128) -> dict[str, Record]:
     settings = Settings.model_validate({"source": {"tile": tile}})
     sample = open_source("sample", PROJECT, settings)
     found = {record.url: record for record in sample.records()}
@@ -25,7 +27,7 @@ def records(tile: int = 128) -> dict:
     return found
 
 
-def pixels(record) -> np.ndarray:
+def pixels(record: Record) -> NDArray[np.uint8]:
     return np.asarray(Image.open(io.BytesIO(record.read())))
 
 
@@ -64,7 +66,7 @@ def test_bytes_are_the_same_on_every_machine() -> None:
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 3), (40, 700, 3), (200, 150, 3)])
-def test_png_holds_the_pixels_uncompressed(shape: tuple) -> None:
+def test_png_holds_the_pixels_uncompressed(shape: tuple[int, int, int]) -> None:
     values = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
     file = encode_png(values)
     with Image.open(io.BytesIO(file)) as image:
@@ -78,7 +80,9 @@ def test_a_tile_larger_than_every_photograph_is_named() -> None:
         records(2000)
 
 
-def test_without_the_photographs_the_error_says_what_to_install(monkeypatch, tmp_path) -> None:
+def test_without_the_photographs_the_error_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setattr("chromaflow.data.sources.sample._folder", lambda: tmp_path)
     with pytest.raises(DataError, match="scikit-image") as caught:
         records()

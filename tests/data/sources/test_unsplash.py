@@ -1,4 +1,5 @@
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -53,7 +54,9 @@ def test_table_and_archive_on_disk_and_repeated_rows(
     )
     source = open_(checkout, archive=str(table), images=9)
     assert (source.total, source.skipped) == (2, 1)
-    assert next(source.records()).download.address == "https://images.example.org/a"
+    first = next(source.records()).download
+    assert first is not None
+    assert first.address == "https://images.example.org/a"
     assert not host.asked
 
 
@@ -81,7 +84,9 @@ def broken(path: Path) -> None:
         (str, "cannot be read"),
     ],
 )
-def test_what_is_no_set_is_named(checkout: Project, tmp_path: Path, make, problem: str) -> None:
+def test_what_is_no_set_is_named(
+    checkout: Project, tmp_path: Path, make: Callable[[Path], object], problem: str
+) -> None:
     make(tmp_path / "lite.zip")
     with pytest.raises(DataError, match=problem) as caught:
         open_(checkout, archive=str(tmp_path / "lite.zip"))

@@ -22,12 +22,14 @@ def open_(checkout: Project, table: Path | str, **source: object) -> Source:
     return open_source("urls", checkout, Settings.model_validate({"source": values}))
 
 
-def write(path: Path, rows: list[dict]) -> Path:
+def write(path: Path, rows: list[dict[str, str]]) -> Path:
     columns = ["url", "label", "license", "sha256", "size", "split", "note"]
     if path.suffix == ".parquet":
-        made = [{c: row.get(c) for c in columns} for row in rows]
-        for row in made:
-            row["size"] = int(row["size"]) if (row["size"] or "").isdigit() else None
+        sizes = [row.get("size", "") for row in rows]
+        made = [
+            {**{c: row.get(c) for c in columns}, "size": int(size) if size.isdigit() else None}
+            for row, size in zip(rows, sizes, strict=True)
+        ]
         pq.write_table(pa.Table.from_pylist(made), path)
         return path
     mark = "\t" if path.suffix == ".tsv" else ","

@@ -1,17 +1,19 @@
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 from litdata.streaming.writer import BinaryWriter
 
 from chromaflow.data.store import chunks
+from chromaflow.data.store.read import LabItem
 from chromaflow.project.files import sha256_of
 
 
-def test_litdata_writes_the_bytes_it_always_wrote(tmp_path):
+def test_litdata_writes_the_bytes_it_always_wrote(tmp_path: Path) -> None:
     """Another release of litdata may write another format: then raise _FORMAT in write.py."""
     ramp = np.arange(32 * 40 * 3, dtype=np.uint32).astype(np.uint8).reshape(32, 40, 3)
-    items = [{"id": name, "lab": ramp} for name in ("one", "zwei")]
+    items = [LabItem(id=name, lab=ramp) for name in ("one", "zwei")]
     chunks.write(tmp_path, "group", 2**20, items)
     lab = np.array([4, 3, *ramp.shape], np.uint32).tobytes() + ramp.tobytes()
     stored = [
@@ -24,10 +26,10 @@ def test_litdata_writes_the_bytes_it_always_wrote(tmp_path):
 
 
 @pytest.mark.parametrize("filled", [True, False])
-def test_the_index_is_the_one_that_litdata_writes(tmp_path, filled):
+def test_the_index_is_the_one_that_litdata_writes(tmp_path: Path, filled: bool) -> None:
     found = []
     if filled:
-        items = [{"id": "one", "lab": np.zeros((32, 40, 3), np.uint8)}]
+        items = [LabItem(id="one", lab=np.zeros((32, 40, 3), np.uint8))]
         found = chunks.write(tmp_path, "group", 2**20, items)
     chunks.write_index(tmp_path, found, 2**20)
     index = json.loads((tmp_path / "index.json").read_text())

@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,17 +13,21 @@ from hypothesis import strategies as st
 
 from chromaflow.data.store import chunks
 from chromaflow.data.store.mirror import Mirror
-from chromaflow.data.store.read import LabShards, read_labels, read_split
+from chromaflow.data.store.read import LabItem, LabShards, read_labels, read_split
 from chromaflow.data.store.write import write_store
 from chromaflow.errors import DataError
 from chromaflow.project.files import digest_of_folder
+from chromaflow.project.paths import Project
+from chromaflow.settings import Settings
+from tests.data.store.conftest import Accept, Snapshot
+from tests.support.lab_items import items_of
 
 KINDS = ("coast", "mountain", None, "coast", "", "Küste, offen")
 SPLITS = ("train", "validation", "test")
 
 
 @pytest.fixture
-def labeled(snapshot):
+def labeled(snapshot: Snapshot) -> Snapshot:
     """The snapshot with labels; one of them stands in no training image."""
     numbers = iter(range(100))
     return {
@@ -34,7 +39,7 @@ def labeled(snapshot):
     }
 
 
-def told(project, split):
+def told(project: Project, split: str) -> dict[str, str | None]:
     """Label by id, as the shards and their labels tell it."""
     labels = read_labels(project.lab / split)
     ids = [identifier for identifier, _ in read_split(project.lab / split)]
@@ -43,7 +48,7 @@ def told(project, split):
     return {name: names[number] for name, number in zip(ids, labels.numbers, strict=True)}
 
 
-def test_each_image_has_its_own_label(accept, labeled, small):
+def test_each_image_has_its_own_label(accept: Accept, labeled: Snapshot, small: Settings) -> None:
     project = accept(labeled)
     write_store(project, small)
     rows = [row for rows in labeled.values() for row in rows]
@@ -60,7 +65,7 @@ def test_each_image_has_its_own_label(accept, labeled, small):
     assert set(told(project, "test").values()) == {None}
 
 
-def test_images_without_labels(accept, snapshot, small):
+def test_images_without_labels(accept: Accept, snapshot: Snapshot, small: Settings) -> None:
     project = accept(snapshot)
     write_store(project, small)
     labels = read_labels(project.lab / "train")
@@ -68,7 +73,7 @@ def test_images_without_labels(accept, snapshot, small):
     assert labels.numbers.tolist() == [-1] * 15
 
 
-def test_again_gives_the_same_bytes(accept, labeled, small):
+def test_again_gives_the_same_bytes(accept: Accept, labeled: Snapshot, small: Settings) -> None:
     project = accept(labeled)
     write_store(project, small)
     before = digest_of_folder(project.lab)
@@ -79,7 +84,9 @@ def test_again_gives_the_same_bytes(accept, labeled, small):
     assert digest_of_folder(project.lab) == before
 
 
-def test_another_label_makes_no_photograph_anew(accept, labeled, small):
+def test_another_label_makes_no_photograph_anew(
+    accept: Accept, labeled: Snapshot, small: Settings
+) -> None:
     project = accept(labeled)
     write_store(project, small)
     before = {p: p.read_bytes() for p in project.lab.rglob("*") if p.is_file()}
@@ -93,7 +100,9 @@ def test_another_label_makes_no_photograph_anew(accept, labeled, small):
     assert told(project, "train")[rows[0].id] == "forest"
 
 
-def test_more_images_keep_the_labels_of_the_others(accept, labeled, small):
+def test_more_images_keep_the_labels_of_the_others(
+    accept: Accept, labeled: Snapshot, small: Settings
+) -> None:
     few = dict(list(labeled.items())[:2])
     project = accept(few)
     write_store(project, small)
@@ -103,8 +112,8 @@ def test_more_images_keep_the_labels_of_the_others(accept, labeled, small):
     assert first.items() <= told(project, "train").items()
 
 
-def write(folder, images, names, numbers):
-    items = [{"id": str(n), "lab": np.zeros((32, 32, 3), np.uint8)} for n in range(images)]
+def write(folder: Path, images: int, names: list[str], numbers: list[int]) -> None:
+    items = [LabItem(id=str(n), lab=np.zeros((32, 32, 3), np.uint8)) for n in range(images)]
     chunks.write_index(folder, chunks.write(folder, "group", 2**20, items), 2**20)
     chunks.write_labels(folder, names, numbers)
 
@@ -116,7 +125,9 @@ def write(folder, images, names, numbers):
         )
     )
 )
-def test_what_is_written_is_read(tmp_path_factory, case):
+def test_what_is_written_is_read(
+    tmp_path_factory: pytest.TempPathFactory, case: tuple[list[str], list[int]]
+) -> None:
     names, numbers = case
     folder = tmp_path_factory.getbasetemp() / "labels"
     if not folder.exists():
@@ -127,19 +138,19 @@ def test_what_is_written_is_read(tmp_path_factory, case):
     assert labels.numbers.tolist() == numbers
 
 
-def test_a_split_may_be_empty(tmp_path):
+def test_a_split_may_be_empty(tmp_path: Path) -> None:
     write(tmp_path, 0, ["coast"], [])
     assert read_labels(tmp_path).numbers.shape == (0,)
 
 
 @pytest.fixture
-def folder(tmp_path):
+def folder(tmp_path: Path) -> Path:
     """Three images with their labels."""
     write(tmp_path / "lab" / "train", 3, ["coast", "forest"], [1, -1, 0])
     return tmp_path / "lab" / "train"
 
 
-def test_labels_that_are_missing_are_told(folder):
+def test_labels_that_are_missing_are_told(folder: Path) -> None:
     (folder / "labels.json").unlink()
     with pytest.raises(DataError, match=r"labels\.json is missing(.|\n)*chromaflow preprocess"):
         read_labels(folder)
@@ -151,35 +162,39 @@ def test_labels_that_are_missing_are_told(folder):
     + [b'{"index": "", "names": [], "labels": %s}' % labels for labels in (b'["x"]', b"[1e99]")]
     + [b'{"index": "", "names": [], "labels": [99999999999]}', b'{"names": [], "labels": [[]]}'],
 )
-def test_labels_that_are_broken_are_told(folder, content):
+def test_labels_that_are_broken_are_told(folder: Path, content: bytes) -> None:
     (folder / "labels.json").write_bytes(content)
     with pytest.raises(DataError, match=r"labels\.json(.|\n)*chromaflow preprocess"):
         read_labels(folder)
 
 
 @pytest.mark.parametrize("change", [{"labels": [0, 1]}, {"labels": [0, 1, 2]}, {"index": "0" * 64}])
-def test_labels_of_other_shards_are_never_taken(folder, change):
+def test_labels_of_other_shards_are_never_taken(
+    folder: Path, change: dict[str, list[int] | str]
+) -> None:
     path = folder / "labels.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
     with pytest.raises(DataError, match="of other shards"):
         read_labels(folder)
 
 
-def test_labels_of_shards_that_changed_since_are_never_taken(folder):
+def test_labels_of_shards_that_changed_since_are_never_taken(folder: Path) -> None:
     index = folder / "index.json"
     index.write_text(index.read_text() + " ")
     with pytest.raises(DataError, match="of other shards"):
         read_labels(folder)
 
 
-def test_they_lie_with_the_index_where_the_shards_come_from_a_mirror(folder, tmp_path):
+def test_they_lie_with_the_index_where_the_shards_come_from_a_mirror(
+    folder: Path, tmp_path: Path
+) -> None:
     here = tmp_path / "here" / "train"
     shutil.copytree(folder, here, ignore=shutil.ignore_patterns("*.bin"))
     shards = LabShards(here, Mirror(folder.parent.as_uri(), tmp_path / "cache", 2**20))
-    assert [item["id"] for item in shards] == ["0", "1", "2"]
+    assert [item["id"] for item in items_of(shards)] == ["0", "1", "2"]
     assert read_labels(here).numbers.tolist() == [1, -1, 0]
 
 
-def test_reading_needs_no_pyarrow():
+def test_reading_needs_no_pyarrow() -> None:
     program = "import sys, chromaflow.data.store.read; sys.exit('pyarrow' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

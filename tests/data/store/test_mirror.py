@@ -13,6 +13,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any, Never
 
 import fsspec
 import numpy as np
@@ -20,23 +21,24 @@ import pytest
 
 from chromaflow.data.store import chunks, mirror
 from chromaflow.data.store.mirror import Mirror
-from chromaflow.data.store.read import LabShards
+from chromaflow.data.store.read import LabItem, LabShards
 from chromaflow.errors import DataError, ServerError, SettingsError, UserError
+from tests.support.lab_items import items_of
 
 IMAGES = 30
 
 
 @pytest.fixture(autouse=True)
-def no_pause(monkeypatch):
+def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mirror, "_PAUSE", 0)
 
 
 @pytest.fixture
-def there(tmp_path):
+def there(tmp_path: Path) -> Path:
     """A copy of data/lab, six chunks of five images each."""
     folder = tmp_path / "there" / "train"
     lab = np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)
-    items = [{"id": str(number), "lab": lab + np.uint8(number)} for number in range(IMAGES)]
+    items = [LabItem(id=str(number), lab=lab + np.uint8(number)) for number in range(IMAGES)]
     found = chunks.write(folder, "group", 5 * 3200, items)
     chunks.write_index(folder, found, 5 * 3200)
     assert len(found) == 6
@@ -44,7 +46,7 @@ def there(tmp_path):
 
 
 @pytest.fixture
-def here(there, tmp_path):
+def here(there: Path, tmp_path: Path) -> Path:
     """Where only the index is."""
     folder = tmp_path / "here" / "train"
     folder.mkdir(parents=True)
@@ -52,24 +54,24 @@ def here(there, tmp_path):
     return folder
 
 
-def through(there, tmp_path, limit=2**30, address=None):
+def through(there: Path, tmp_path: Path, limit: int = 2**30, address: str | None = None) -> Mirror:
     return Mirror(address or there.as_uri(), tmp_path / "cache", limit)
 
 
-def largest_of(there):
+def largest_of(there: Path) -> int:
     return max(path.stat().st_size for path in (there / "train").glob("*.bin"))
 
 
-def cached(tmp_path):
+def cached(tmp_path: Path) -> list[Path]:
     return sorted((tmp_path / "cache" / "train").glob("*"))
 
 
-def test_without_a_mirror_all_must_be_there(here):
+def test_without_a_mirror_all_must_be_there(here: Path) -> None:
     with pytest.raises(DataError, match="missing or cut short"):
         LabShards(here)
 
 
-def test_the_same_images_come_through_the_cache(there, here, tmp_path):
+def test_the_same_images_come_through_the_cache(there: Path, here: Path, tmp_path: Path) -> None:
     whole, shards = LabShards(there / "train"), LabShards(here, through(there, tmp_path))
     assert not cached(tmp_path)
     shards[7]
@@ -81,17 +83,21 @@ def test_the_same_images_come_through_the_cache(there, here, tmp_path):
     assert [path.name for path in here.iterdir()] == ["index.json"]
 
 
-def test_what_is_cached_or_here_is_not_fetched(there, here, tmp_path, monkeypatch):
+def test_what_is_cached_or_here_is_not_fetched(
+    there: Path, here: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     first = sorted((there / "train").glob("*.bin"))[0]
     shutil.copy(first, here)
-    list(LabShards(here, through(there, tmp_path)))
+    items_of(LabShards(here, through(there, tmp_path)))
     assert len(cached(tmp_path)) == 5
     monkeypatch.setattr(Mirror, "_copy", None)
     again = pickle.loads(pickle.dumps(LabShards(here, through(there, tmp_path))))  # noqa: S301
-    assert [item["id"] for item in again] == [str(number) for number in range(IMAGES)]
+    assert [item["id"] for item in items_of(again)] == [str(number) for number in range(IMAGES)]
 
 
-def test_the_cache_stays_small_and_keeps_what_was_used_last(there, here, tmp_path):
+def test_the_cache_stays_small_and_keeps_what_was_used_last(
+    there: Path, here: Path, tmp_path: Path
+) -> None:
     size = sorted((there / "train").glob("*.bin"))[0].stat().st_size
     shards = LabShards(here, through(there, tmp_path, limit=3 * size))
     for position in (0, 5, 10, 1, 15, 2, 20):
@@ -103,28 +109,30 @@ def test_the_cache_stays_small_and_keeps_what_was_used_last(there, here, tmp_pat
     assert shards.fetch(4) in cached(tmp_path)
 
 
-def test_a_limit_below_one_chunk_is_refused(there, here, tmp_path):
+def test_a_limit_below_one_chunk_is_refused(there: Path, here: Path, tmp_path: Path) -> None:
     size = largest_of(there)
     with pytest.raises(SettingsError, match=r"runtime\.mirror_cache"):
-        list(LabShards(here, through(there, tmp_path, limit=size - 1)))
-    assert [item["id"] for item in LabShards(here, through(there, tmp_path, limit=size))] == [
-        str(number) for number in range(IMAGES)
-    ]
+        items_of(LabShards(here, through(there, tmp_path, limit=size - 1)))
+    assert [
+        item["id"] for item in items_of(LabShards(here, through(there, tmp_path, limit=size)))
+    ] == [str(number) for number in range(IMAGES)]
     assert len(cached(tmp_path)) == 1
 
 
-def test_many_readers_share_a_cache_and_fetch_each_chunk_once(there, here, tmp_path, monkeypatch):
+def test_many_readers_share_a_cache_and_fetch_each_chunk_once(
+    there: Path, here: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     copied, real = [], Mirror._copy
 
-    def copy(self, name, *rest):
+    def copy(self: Mirror, name: str, *rest: Any) -> None:
         copied.append(name)
         real(self, name, *rest)
 
     monkeypatch.setattr(Mirror, "_copy", copy)
 
-    def read(_):
+    def read(_: int) -> list[str]:
         shards = LabShards(here, through(there, tmp_path))
-        return [item["id"] for item in shards]
+        return [item["id"] for item in items_of(shards)]
 
     with ThreadPoolExecutor(4) as pool:
         results = list(pool.map(read, range(4)))
@@ -132,11 +140,13 @@ def test_many_readers_share_a_cache_and_fetch_each_chunk_once(there, here, tmp_p
     assert sorted(copied) == sorted(set(copied))
 
 
-def test_readers_of_a_tiny_cache_take_nothing_from_each_other(there, here, tmp_path, monkeypatch):
+def test_readers_of_a_tiny_cache_take_nothing_from_each_other(
+    there: Path, here: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(mirror, "_WAIT", 0.001)
     limit = largest_of(there)
 
-    def read(seed):
+    def read(seed: int) -> bool:
         shards = LabShards(here, through(there, tmp_path, limit=limit))
         order = np.random.default_rng(seed).permutation(IMAGES)
         return [shards[position]["id"] for position in order] == [str(p) for p in order]
@@ -158,7 +168,9 @@ for position in np.random.default_rng(int(seed)).permutation(len(shards)).tolist
 """
 
 
-def test_two_processes_never_exceed_the_bound_together(there, here, tmp_path):
+def test_two_processes_never_exceed_the_bound_together(
+    there: Path, here: Path, tmp_path: Path
+) -> None:
     limit = 2 * largest_of(there)
     arguments = [str(here), there.as_uri(), str(tmp_path / "cache"), str(limit)]
     readers = [subprocess.Popen([sys.executable, "-c", READER, *arguments, seed]) for seed in "12"]
@@ -176,15 +188,17 @@ def test_two_processes_never_exceed_the_bound_together(there, here, tmp_path):
     assert sum(path.stat().st_size for path in cached(tmp_path)) <= limit
 
 
-def test_what_is_read_keeps_no_deleted_file_open(there, here, tmp_path):
+def test_what_is_read_keeps_no_deleted_file_open(there: Path, here: Path, tmp_path: Path) -> None:
     limit = largest_of(there)
     shards = LabShards(here, through(there, tmp_path, limit=limit))
-    assert len(list(shards)) == IMAGES
+    assert len(items_of(shards)) == IMAGES
     links = [path.readlink() for path in Path("/proc/self/fd").iterdir() if path.is_symlink()]
     assert not [link for link in links if link.is_relative_to(tmp_path / "cache")]
 
 
-def test_what_a_killed_process_was_fetching_makes_room(there, here, tmp_path):
+def test_what_a_killed_process_was_fetching_makes_room(
+    there: Path, here: Path, tmp_path: Path
+) -> None:
     limit = largest_of(there)
     left = tmp_path / "cache" / "train" / "other.partial"
     left.parent.mkdir(parents=True)
@@ -193,65 +207,74 @@ def test_what_a_killed_process_was_fetching_makes_room(there, here, tmp_path):
     assert not left.exists()
 
 
-def test_from_object_storage(there, here, tmp_path, monkeypatch):
+def test_from_object_storage(
+    there: Path, here: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(mirror._PACKAGES, "memory", "fsspec")
     memory = fsspec.filesystem("memory")
     memory.put(str(there), "/lab", recursive=True)
     try:
         shards = LabShards(here, through(there, tmp_path, address="memory://lab"))
-        assert [item["id"] for item in shards] == [str(number) for number in range(IMAGES)]
+        assert [item["id"] for item in items_of(shards)] == [
+            str(number) for number in range(IMAGES)
+        ]
         victim = sorted(path.name for path in cached(tmp_path))[0]
         shutil.rmtree(tmp_path / "cache")
         content = bytearray(memory.cat(f"/lab/train/{victim}"))
         content[500] ^= 1
         memory.pipe(f"/lab/train/{victim}", bytes(content))
         with pytest.raises(DataError, match=f"{victim} has other bytes"):
-            list(LabShards(here, through(there, tmp_path, address="memory://lab")))
+            items_of(LabShards(here, through(there, tmp_path, address="memory://lab")))
         assert not [path for path in cached(tmp_path) if path.suffix != ".bin"]
     finally:
         memory.rm("/lab", recursive=True)
 
 
-def test_over_http(there, here, tmp_path):
-    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(there))
-    handler.log_message = lambda *_: None
+def test_over_http(there: Path, here: Path, tmp_path: Path) -> None:
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *_: object) -> None:
+            pass
+
+    handler = functools.partial(Handler, directory=str(there))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         address = f"http://127.0.0.1:{server.server_port}"
         shards = LabShards(here, through(there, tmp_path, address=address))
-        assert [item["id"] for item in shards] == [str(number) for number in range(IMAGES)]
+        assert [item["id"] for item in items_of(shards)] == [
+            str(number) for number in range(IMAGES)
+        ]
         server.shutdown()
 
 
 class TestFaults:
-    def fails(self, shards, error, *patterns):
+    def fails(self, shards: LabShards, error: type[Exception], *patterns: str) -> None:
         with pytest.raises(error) as caught:
             shards[0]
         for pattern in patterns:
             assert pattern in str(caught.value)
 
     @pytest.mark.parametrize("address", ["s3:bucket", "/data/lab", "ftp://host/lab", "lab"])
-    def test_no_address(self, address, tmp_path):
+    def test_no_address(self, address: str, tmp_path: Path) -> None:
         with pytest.raises(SettingsError, match=r"runtime\.mirror"):
             Mirror(address, tmp_path, 1)
 
-    def test_missing_there(self, there, here, tmp_path):
+    def test_missing_there(self, there: Path, here: Path, tmp_path: Path) -> None:
         sorted((there / "train").glob("*.bin"))[0].unlink()
         self.fails(LabShards(here, through(there, tmp_path)), DataError, "there holds no train/")
 
-    def test_cut_short_there(self, there, here, tmp_path):
+    def test_cut_short_there(self, there: Path, here: Path, tmp_path: Path) -> None:
         victim = sorted((there / "train").glob("*.bin"))[0]
         victim.write_bytes(victim.read_bytes()[:-1])
         shards = LabShards(here, through(there, tmp_path))
         self.fails(shards, DataError, victim.name, "other bytes")
         assert not cached(tmp_path)
 
-    def test_longer_there(self, there, here, tmp_path):
+    def test_longer_there(self, there: Path, here: Path, tmp_path: Path) -> None:
         victim = sorted((there / "train").glob("*.bin"))[0]
         victim.write_bytes(victim.read_bytes() + bytes(10))
         self.fails(LabShards(here, through(there, tmp_path)), DataError, "other bytes")
 
-    def test_an_index_without_digests(self, there, here, tmp_path):
+    def test_an_index_without_digests(self, there: Path, here: Path, tmp_path: Path) -> None:
         path = here / "index.json"
         index = json.loads(path.read_text())
         for chunk in index["chunks"]:
@@ -259,7 +282,7 @@ class TestFaults:
         path.write_text(json.dumps(index))
         self.fails(LabShards(here, through(there, tmp_path)), DataError, "no SHA-256")
 
-    def test_a_server_that_is_gone(self, there, here, tmp_path):
+    def test_a_server_that_is_gone(self, there: Path, here: Path, tmp_path: Path) -> None:
         with socket.socket() as unused:
             unused.bind(("127.0.0.1", 0))
             address = f"http://127.0.0.1:{unused.getsockname()[1]}/lab"
@@ -267,12 +290,14 @@ class TestFaults:
         self.fails(shards, ServerError, f"{address} does not give train/")
         assert not cached(tmp_path)
 
-    def test_no_answer_is_asked_again_and_tells_no_secret(self, there, here, tmp_path, monkeypatch):
+    def test_no_answer_is_asked_again_and_tells_no_secret(
+        self, there: Path, here: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         tries = []
 
         real = Mirror._copy
 
-        def copy(self, name, *rest):
+        def copy(self: Mirror, name: str, *rest: Any) -> None:
             tries.append(name)
             if len(tries) < 6:
                 raise TimeoutError("https://me:secret@host/lab?key=secret")
@@ -287,16 +312,20 @@ class TestFaults:
         assert len(tries) == 3
         assert shards[0]["id"] == "0"
 
-    def test_a_package_that_is_missing_is_named(self, there, here, tmp_path, monkeypatch):
-        def copy(self, *_):
+    def test_a_package_that_is_missing_is_named(
+        self, there: Path, here: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def copy(self: Mirror, *_: object) -> None:
             raise ImportError("Install s3fs to access S3")
 
         monkeypatch.setattr(Mirror, "_copy", copy)
         shards = LabShards(here, through(there, tmp_path, address="s3://bucket/lab"))
         self.fails(shards, DataError, "pip install s3fs")
 
-    def test_full_disk(self, there, here, tmp_path, monkeypatch):
-        def fsync(_):
+    def test_full_disk(
+        self, there: Path, here: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def fsync(_: int) -> Never:
             raise OSError(errno.ENOSPC, "No space left on device")
 
         monkeypatch.setattr("chromaflow.data.store.mirror.os.fsync", fsync)

@@ -1,9 +1,12 @@
 import numpy as np
+import pytest
 
 from chromaflow.data.store import statistics
 
 
-def test_colors_are_counted_exactly_beyond_what_a_float_holds(monkeypatch):
+def test_colors_are_counted_exactly_beyond_what_a_float_holds(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(statistics, "_EXACT", 1000)
     random = np.random.default_rng(0)
     images = [random.integers(0, 9, (20, 30, 3), np.uint8) for _ in range(5)]

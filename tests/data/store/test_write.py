@@ -4,11 +4,15 @@ import signal
 import subprocess
 import sys
 import tarfile
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from pathlib import Path
+from typing import Never
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
 from skimage import color
 
@@ -19,22 +23,28 @@ from chromaflow.data.store.read import LabShards, read_split
 from chromaflow.data.store.write import write_store
 from chromaflow.errors import DataError, ServerError
 from chromaflow.project.files import digest_of_folder
+from chromaflow.project.paths import Project
 from chromaflow.settings import Settings
+from tests.data.store.conftest import Accept, Snapshot
 
 
-def chunk_files(project):
+def chunk_files(project: Project) -> dict[Path, int]:
     return {path: path.stat().st_ino for path in project.lab.rglob("*.bin")}
 
 
-def read_everything(project, splits=("train", "validation", "test")):
+def read_everything(
+    project: Project, splits: tuple[str, ...] = ("train", "validation", "test")
+) -> dict[str, list[tuple[str, NDArray[np.uint8]]]]:
     return {split: list(read_split(project.lab / split)) for split in splits}
 
 
-def some(snapshot, shards):
+def some(snapshot: Snapshot, shards: int) -> Snapshot:
     return dict(list(snapshot.items())[:shards])
 
 
-def test_every_photograph_is_stored_once_in_its_split(accept, snapshot, small):
+def test_every_photograph_is_stored_once_in_its_split(
+    accept: Accept, snapshot: Snapshot, small: Settings
+) -> None:
     project = accept(snapshot)
     write_store(project, small)
     accepted = [row for rows in snapshot.values() for row in rows]
@@ -46,7 +56,7 @@ def test_every_photograph_is_stored_once_in_its_split(accept, snapshot, small):
             assert min(lab.shape[:2]) == 48
 
 
-def test_order_is_raw_shard_then_id(accept, snapshot, small):
+def test_order_is_raw_shard_then_id(accept: Accept, snapshot: Snapshot, small: Settings) -> None:
     project = accept(snapshot)
     write_store(project, small)
     expected = [
@@ -57,7 +67,9 @@ def test_order_is_raw_shard_then_id(accept, snapshot, small):
     assert [identifier for identifier, _ in read_split(project.lab / "train")] == expected
 
 
-def test_statistics_are_those_of_the_pixels(accept, snapshot, small):
+def test_statistics_are_those_of_the_pixels(
+    accept: Accept, snapshot: Snapshot, small: Settings
+) -> None:
     project = accept(snapshot)
     summary = write_store(project, small)
     assert summary.decoded == 21
@@ -77,7 +89,7 @@ def test_statistics_are_those_of_the_pixels(accept, snapshot, small):
     assert summary.mean_chroma == pytest.approx(np.hypot(*ab.T).mean(), abs=1e-5)
 
 
-def test_mean_color_agrees_with_scikit_image(accept, snapshot):
+def test_mean_color_agrees_with_scikit_image(accept: Accept, snapshot: Snapshot) -> None:
     project = accept(snapshot)
     settings = Settings.model_validate({"preprocess": {"size": 90}})
     summary = write_store(project, settings)
@@ -87,12 +99,15 @@ def test_mean_color_agrees_with_scikit_image(accept, snapshot):
             for row in snapshot[f"sample/{path.name}"]:
                 if row.split == "train":
                     file = archive.extractfile(f"{row.id}.jpg")
+                    assert file is not None
                     colors.append(color.rgb2lab(np.asarray(Image.open(file)))[..., 1:])
     expected = np.mean(colors, axis=(0, 1, 2))
     assert summary.mean_ab == pytest.approx(expected.tolist(), abs=0.05)
 
 
-def test_small_chunks_hold_the_same_images(accept, snapshot, small):
+def test_small_chunks_hold_the_same_images(
+    accept: Accept, snapshot: Snapshot, small: Settings
+) -> None:
     project = accept(snapshot)
     write_store(project, small)
     index = json.loads((project.lab / "train" / "index.json").read_text())
@@ -110,7 +125,7 @@ def test_small_chunks_hold_the_same_images(accept, snapshot, small):
             assert np.array_equal(lab, same)
 
 
-def test_nothing_tells_when_or_where(accept, snapshot, small):
+def test_nothing_tells_when_or_where(accept: Accept, snapshot: Snapshot, small: Settings) -> None:
     project = accept(snapshot)
     write_store(project, small)
     index = json.loads((project.lab / "train" / "index.json").read_text())
@@ -124,8 +139,12 @@ def test_nothing_tells_when_or_where(accept, snapshot, small):
 
 
 def test_many_pixels_are_looked_up_and_give_the_same_bytes(
-    accept, snapshot, small, tmp_path, monkeypatch
-):
+    accept: Accept,
+    snapshot: Snapshot,
+    small: Settings,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     project = accept(snapshot)
     write_store(project, small)
     expected = digest_of_folder(project.lab)
@@ -135,13 +154,15 @@ def test_many_pixels_are_looked_up_and_give_the_same_bytes(
     assert digest_of_folder(project.lab) == expected
 
 
-def test_what_is_kept_is_not_counted_again(accept, snapshot, small, monkeypatch):
+def test_what_is_kept_is_not_counted_again(
+    accept: Accept, snapshot: Snapshot, small: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
     project = accept(some(snapshot, 2))
     write_store(project, small)
     accept(snapshot)
     counted, real = [], statistics.ColorCount.add
 
-    def add(self, lab):
+    def add(self: statistics.ColorCount, lab: NDArray[np.uint8]) -> None:
         counted.append(lab)
         real(self, lab)
 
@@ -153,8 +174,8 @@ def test_what_is_kept_is_not_counted_again(accept, snapshot, small, monkeypatch)
 @pytest.mark.parametrize("kind", ["*.npy", "*[0-9a-f].json"])
 @pytest.mark.parametrize("content", [None, b"", b"no array", b"\x93NUMPY", b"[]", b"[{}]", b"3"])
 def test_a_group_without_its_colors_or_its_list_is_made_anew(
-    kind, content, accept, snapshot, small
-):
+    kind: str, content: bytes | None, accept: Accept, snapshot: Snapshot, small: Settings
+) -> None:
     project = accept(snapshot)
     write_store(project, small)
     expected = digest_of_folder(project.lab)
@@ -166,7 +187,9 @@ def test_a_group_without_its_colors_or_its_list_is_made_anew(
     assert digest_of_folder(project.lab) == expected
 
 
-def test_again_decodes_nothing_and_changes_nothing(accept, snapshot, small):
+def test_again_decodes_nothing_and_changes_nothing(
+    accept: Accept, snapshot: Snapshot, small: Settings
+) -> None:
     project = accept(snapshot)
     assert write_store(project, small).decoded == 21
     before, files = digest_of_folder(project.lab), chunk_files(project)
@@ -176,7 +199,9 @@ def test_again_decodes_nothing_and_changes_nothing(accept, snapshot, small):
 
 
 @pytest.mark.parametrize("change", ["add", "remove", "move", "size", "damage", "litter"])
-def test_what_stood_there_does_not_show(change, accept, snapshot, small, tmp_path):
+def test_what_stood_there_does_not_show(
+    change: str, accept: Accept, snapshot: Snapshot, small: Settings, tmp_path: Path
+) -> None:
     """From whatever state, the result has the bytes of a run from nothing."""
     first = snapshot if change == "remove" else some(snapshot, 2)
     last = some(snapshot, 2) if change == "remove" else snapshot
@@ -210,13 +235,15 @@ def test_what_stood_there_does_not_show(change, accept, snapshot, small, tmp_pat
         assert kept.items() <= chunk_files(project).items()
 
 
-def test_one_at_a_time(accept, snapshot, small):
+def test_one_at_a_time(accept: Accept, snapshot: Snapshot, small: Settings) -> None:
     project = accept(snapshot)
     with project.lock("preprocess"), pytest.raises(ServerError, match="another preprocess"):
         write_store(project, small)
 
 
-def test_a_killed_run_goes_on_and_leaves_no_trace(accept, snapshot, small, tmp_path):
+def test_a_killed_run_goes_on_and_leaves_no_trace(
+    accept: Accept, snapshot: Snapshot, small: Settings, tmp_path: Path
+) -> None:
     project = accept(snapshot)
     write_store(project, small)
     expected = digest_of_folder(project.lab)
@@ -246,15 +273,17 @@ def test_a_killed_run_goes_on_and_leaves_no_trace(accept, snapshot, small, tmp_p
     assert digest_of_folder(project.lab) == expected
 
 
-def test_an_interrupt_leaves_what_stood_readable(accept, snapshot, small):
+def test_an_interrupt_leaves_what_stood_readable(
+    accept: Accept, snapshot: Snapshot, small: Settings
+) -> None:
     project = accept(some(snapshot, 2))
     write_store(project, small)
     before = read_everything(project)
     accept(snapshot)
 
     @contextmanager
-    def progress(*_):
-        def advance(count):
+    def progress(*_: object) -> Iterator[Callable[[int], None]]:
+        def advance(count: int) -> Never:
             raise KeyboardInterrupt
 
         yield advance
@@ -266,7 +295,9 @@ def test_an_interrupt_leaves_what_stood_readable(accept, snapshot, small):
     assert not list(project.lab.rglob("*.partial"))
 
 
-def test_hard_links_of_a_cache_are_never_written_to(accept, snapshot, small, tmp_path):
+def test_hard_links_of_a_cache_are_never_written_to(
+    accept: Accept, snapshot: Snapshot, small: Settings, tmp_path: Path
+) -> None:
     project = accept(some(snapshot, 2))
     write_store(project, small)
     cache = tmp_path / "cache"
@@ -280,7 +311,9 @@ def test_hard_links_of_a_cache_are_never_written_to(accept, snapshot, small, tmp
     assert digest_of_folder(cache) == expected
 
 
-def test_an_id_may_be_the_name_of_a_file(accept, snapshot, small, monkeypatch):
+def test_an_id_may_be_the_name_of_a_file(
+    accept: Accept, snapshot: Snapshot, small: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
     shard, rows = next(iter(snapshot.items()))
     project = accept({shard: [rows[0]._replace(id="params")]})
     (project.root / "params").write_text("not to be stored")
@@ -289,7 +322,9 @@ def test_an_id_may_be_the_name_of_a_file(accept, snapshot, small, monkeypatch):
     assert [name for name, _ in read_split(project.lab / "train")] == ["params"]
 
 
-def test_a_split_may_be_empty_but_not_train(accept, snapshot, small):
+def test_a_split_may_be_empty_but_not_train(
+    accept: Accept, snapshot: Snapshot, small: Settings
+) -> None:
     shard, rows = next(iter(snapshot.items()))
     project = accept({shard: [row._replace(split="train") for row in rows]})
     assert write_store(project, small).images == {"train": 7, "validation": 0, "test": 0}
@@ -301,14 +336,16 @@ def test_a_split_may_be_empty_but_not_train(accept, snapshot, small):
     assert len(list(read_split(project.lab / "train"))) == 7
 
 
-def test_progress_counts_what_is_decoded(accept, snapshot, small):
+def test_progress_counts_what_is_decoded(
+    accept: Accept, snapshot: Snapshot, small: Settings
+) -> None:
     project = accept(some(snapshot, 2))
     write_store(project, small)
     accept(snapshot)
-    calls = []
+    calls: list[object] = []
 
     @contextmanager
-    def progress(description, total):
+    def progress(description: str, total: int | None) -> Iterator[Callable[[int], None]]:
         calls.append((description, total))
         yield calls.append
 
@@ -316,7 +353,9 @@ def test_progress_counts_what_is_decoded(accept, snapshot, small):
     assert calls == [("Preprocessing", 7), 1, 5, 1]
 
 
-def test_random_access_reads_what_was_written(accept, snapshot, small):
+def test_random_access_reads_what_was_written(
+    accept: Accept, snapshot: Snapshot, small: Settings
+) -> None:
     project = accept(snapshot)
     write_store(project, small)
     shards = LabShards(project.lab / "train")
