@@ -18,7 +18,7 @@ from chromaflow.project.paths import Project
         ),
         (["training.losses={cross_entropy: 1, scene: 0.003}"], "only the network iizuka"),
         (["training.losses={l1: 1, suggestions: 1}"], "only the network zhang2017"),
-        (["training.losses={adversarial: 1}"], "names adversarial alone"),
+        (["training.losses={adversarial: 1}"], "names only adversarial"),
     ],
 )
 def test_what_does_not_is_told_with_what_does(

@@ -63,7 +63,7 @@ def test_a_laptop_has_the_losses_that_its_part_names() -> None:
     ("override", "told"),
     [
         ("losses={adverserial: 1, l1: 1}", "unknown setting training.losses.adverserial; did you "),
-        ("losses={}", "training.losses names none; name one, such as {l1: 1.0}"),
+        ("losses={}", "training.losses is empty; add one, such as {l1: 1.0}"),
         ("losses=3", "training.losses = 3: it is a group"),
         ("losses.l1=0", "training.losses.l1.weight = 0"),
         ("losses.l1=much", "training.losses.l1.weight = 'much'"),

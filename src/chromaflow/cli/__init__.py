@@ -1,1 +1,1 @@
-"""The command line: one module a group of commands; each parses, calls and prints, no more."""
+"""The command line: one module per group of commands; each only parses, calls and prints."""

@@ -39,7 +39,7 @@ def _model_folder(
 
 DeviceOption = Annotated[
     str,
-    typer.Option(metavar="NAME", help="auto, cpu or cuda; auto takes CUDA where there is one."),
+    typer.Option(metavar="NAME", help="auto, cpu or cuda; auto uses CUDA where available."),
 ]
 
 
@@ -55,34 +55,34 @@ def colorize(
     ] = None,
     key_model: Annotated[
         Path | None,
-        typer.Option("--key-model", help="A model folder that colors the key frames of videos."),
+        typer.Option("--key-model", help="A model folder to color the key frames of videos."),
     ] = None,
     refine: Annotated[
         str,
         typer.Option(
             metavar="NAME",
-            help="Refine the predicted color by the lightness: crf, guided, joint_bilateral, "
-            "superpixels, total_variation or none; by default as the model was trained.",
+            help="Refine the predicted color, guided by lightness: crf, guided, joint_bilateral, "
+            "superpixels, total_variation or none; default: the model's own setting.",
         ),
     ] = "",
     upsample: Annotated[
         str,
         typer.Option(
             metavar="NAME",
-            help="How color comes to full size: bilinear, or by the edges of the photograph, "
-            "guided or joint_bilateral.",
+            help="How color is upsampled to full size: bilinear, or edge-aware: guided or "
+            "joint_bilateral.",
         ),
     ] = "bilinear",
     device: DeviceOption = "auto",
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace pictures beside the photographs, too.")
+        bool, typer.Option("--overwrite", help="Overwrite pictures next to the photographs, too.")
     ] = False,
     hints: Annotated[
         Path | None,
         typer.Option(
             "--hints",
             metavar="FILE",
-            help="Colors of places in one photograph: JSON with points, or a picture of its size "
+            help="Colors at places of one photograph: JSON with points, or a picture of its size "
             "with strokes.",
             rich_help_panel=_HINTS,
         ),
@@ -113,9 +113,9 @@ def colorize(
 ) -> None:
     """Color grey photographs and videos with the champion, at their own size and lightness.
 
-    Each becomes NAME-color in the output folder; videos keep their sound and the time of each
-    frame. A file that cannot be colored is named at the end, and the rest goes on; the exit code
-    is 1 then. A video that was interrupted goes on where it was.
+    Each becomes NAME-color in the output folder; videos keep their sound and frame timestamps. A
+    file that cannot be colored does not stop the others; it is listed at the end, and the exit code
+    is 1. An interrupted video resumes where it stopped.
     """
     sources = [path.expanduser().resolve() for path in photographs]
     target = output.expanduser().resolve()
@@ -127,14 +127,14 @@ def colorize(
     from chromaflow.colorize.predictor import ColorOptions, Predictor
 
     limit = values.source.max_pixels
-    told = None
+    given = None
     if hints or palette or reference or saturation is not None:
         from chromaflow.colorize.hints import read_hints
 
-        told = read_hints(
+        given = read_hints(
             hints, palette=colors, reference=reference, saturation=saturation, max_pixels=limit
         )
-    options = ColorOptions(refine=refine or None, upsample=upsample, hints=told)
+    options = ColorOptions(refine=refine or None, upsample=upsample, hints=given)
     summary = colorize_many(
         Predictor.load(folder, device),
         sources,
@@ -146,7 +146,7 @@ def colorize(
     )
     line = f"{summary.done} colored, {len(summary.failed)} failed: {target}"
     if summary.were_colored:
-        line += f"\n{summary.were_colored} had color already and were colored anew"
+        line += f"\n{summary.were_colored} already had color and were recolored"
     print_result(dataclasses.asdict(summary), json, line)
     for note in summary.notes:
         print(f"  {note['file']}: {note['note']}", file=sys.stderr)
@@ -163,9 +163,7 @@ def export(
     ] = None,
     side: Annotated[
         int,
-        typer.Option(
-            min=0, help="Of the square image that it takes, pixels; 0: it takes any picture."
-        ),
+        typer.Option(min=0, help="Side of the square input image, pixels; 0: any size."),
     ] = 0,
     preset: PresetOption = "",
     set_: SetOption = None,
@@ -173,7 +171,7 @@ def export(
 ) -> None:
     """Write the champion as ONNX: lightness (1, 1, H, W) in 0..100 to ab (1, 2, H, W).
 
-    ONNX Runtime must give the same colors within 0.01 CIE units.
+    It is checked that ONNX Runtime gives the same colors within 0.01 CIE units.
     """
     place = target.expanduser().resolve()
     folder, _ = _model_folder(_absolute(model), preset, set_)

@@ -1,4 +1,4 @@
-"""Commands that try recipes beside the main job; heavy imports wait until one runs."""
+"""Commands for experiments with recipes; heavy imports wait until one runs."""
 
 import dataclasses
 import sys
@@ -15,17 +15,18 @@ from chromaflow.project import files
 from chromaflow.project.paths import Project
 
 RecipeArgument = Annotated[
-    str, typer.Argument(help="A recipe of configs/recipes; chromaflow settings --recipes.")
+    str,
+    typer.Argument(help="A recipe; chromaflow settings --recipes lists them."),
 ]
 
 
 def sanity(
     recipe: RecipeArgument,
-    minutes: Annotated[float, typer.Option(help="At most; it ends when it has learned.")] = 3.0,
+    minutes: Annotated[float, typer.Option(help="Time limit; stops early once learned.")] = 3.0,
     side: Annotated[
         int | None,
         typer.Option(
-            help="Of the photographs, pixels; if not given, 64, less where a patch decides."
+            help="Side of the photographs, pixels; default 64, less for small receptive fields."
         ),
     ] = None,
     set_: SetOption = None,
@@ -33,14 +34,14 @@ def sanity(
 ) -> None:
     """Overfit eight photographs: can this recipe learn at all, and if not, what is stuck?
 
-    It must come within 1 dB of what its codebook and the size of its output can represent. The
-    pictures lie in reports/sanity: grey, as it learned them, as they can be represented, true.
+    It must come within 1 dB of the best that its codebook and output size can represent. The
+    pictures are written to reports/sanity: grey, learned, best representable, original.
     """
     project, values = load("", set_, recipe)
     from chromaflow.experiments.sanity import picture
     from chromaflow.experiments.sanity import sanity as run
 
-    # It trains in a checkout of its own.
+    # It trains in a temporary checkout.
     values = settings.with_absolute_weights(project, values)
     result, pictures = run(values, side=side, minutes=minutes)
     place = project.sanity_pictures / f"{recipe}.png"
@@ -60,15 +61,15 @@ def find_lr(
     recipe: RecipeArgument,
     low: Annotated[float, typer.Option(help="First learning rate.")] = 1e-6,
     high: Annotated[float, typer.Option(help="Last learning rate.")] = 1.0,
-    steps: Annotated[int, typer.Option(help="From the first to the last.")] = 100,
+    steps: Annotated[int, typer.Option(help="Number of steps from the first to the last.")] = 100,
     preset: PresetOption = "",
     set_: SetOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Draw the loss while the learning rate rises, on the Lab shards; suggest a rate.
+    """Plot the loss while the learning rate rises, on the Lab shards; suggest a rate.
 
-    The curve lies in reports/find-lr. The suggestion is where the loss falls most steeply; a peak
-    of a one-cycle schedule may be somewhat above it.
+    The curve is written to reports/find-lr. The suggestion is where the loss falls most steeply;
+    the peak of a one-cycle schedule may be somewhat above it.
     """
     project, values = load(preset, set_, recipe)
     from chromaflow.experiments.find_lr import find_lr as run
@@ -86,15 +87,15 @@ def sweep(
         list[str],
         typer.Option(
             metavar="GROUP.NAME=RANGE",
-            help="What to try: low..high, or values with commas; may be repeated.",
+            help="Range to search: low..high, or comma-separated values; may be repeated.",
         ),
     ],
     trials: Annotated[
-        int, typer.Option(help="To end with, earlier ones of this name counted.")
+        int, typer.Option(help="Total number, including earlier trials of this sweep.")
     ] = 20,
-    name: Annotated[str, typer.Option(help="Of the sweep; empty: the recipe's.")] = "",
+    name: Annotated[str, typer.Option(help="Name of the sweep; default: the recipe's.")] = "",
     metric: Annotated[
-        str, typer.Option(help="validation_loss or validation_ab_error; the lower the better.")
+        str, typer.Option(help="validation_loss or validation_ab_error; lower is better.")
     ] = "validation_loss",
     preset: PresetOption = "",
     set_: SetOption = None,
@@ -102,14 +103,14 @@ def sweep(
 ) -> None:
     """Try settings with Optuna on the Lab shards; each trial is a nested MLflow run.
 
-    Trials that fall behind are ended early. Killed, the same command goes on.
+    Unpromising trials are pruned. If interrupted, the same command resumes.
     """
     project, _ = load(preset, set_, recipe)
     from chromaflow.experiments.sweep import METRICS, Axis
     from chromaflow.experiments.sweep import sweep as run
 
     if metric not in METRICS:
-        raise SettingsError(f"--metric {metric} is not known; there is {' and '.join(METRICS)}.")
+        raise SettingsError(f"unknown --metric {metric}; available: {', '.join(METRICS)}.")
 
     def configure(overrides: Sequence[str]) -> settings.Settings:
         return settings.load(project, preset, [*(set_ or ()), *overrides], recipe)
@@ -121,27 +122,27 @@ def sweep(
         f"{row['value']:.4f}  " + "  ".join(f"{k}={v}" for k, v in row.items() if k != "value")
         for row in rows[:10]
     ]
-    print_result(rows, json, "\n".join([f"{metric}, the best first:", *lines]))
+    print_result(rows, json, "\n".join([f"{metric}, best first:", *lines]))
 
 
 def compare(
     recipes: Annotated[list[str], typer.Argument(help="Recipes of configs/recipes.")],
     budget: Annotated[
-        str, typer.Option(help="Of training for each: CPU time over its threads.")
+        str, typer.Option(help="Training time for each: CPU time divided by its threads.")
     ] = "5min",
     photograph: Annotated[
         list[Path] | None,
-        typer.Option(help="A photograph of yours that each colors too; may be repeated."),
+        typer.Option(help="A photograph of your own for each to color; may be repeated."),
     ] = None,
     preset: PresetOption = "",
     set_: SetOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Train several recipes on the Lab shards under one budget; write a table and pictures.
+    """Train several recipes on the Lab shards with the same budget; write a table and pictures.
 
     Each becomes an MLflow run and a version in the registry; none is promoted. The page, the table
-    and strips of held-out photographs, and of yours, lie in reports/compare. Killed, the same
-    command goes on where it was.
+    and strips of held-out photographs, and of yours, are written to reports/compare. If
+    interrupted, the same command resumes.
     """
     from chromaflow.settings.quantities import parse_duration
 

@@ -23,16 +23,16 @@ from chromaflow.steps.table import STEPS, Step
 
 app = typer.Typer(
     name="chromaflow",
-    help="Retrain, judge, track and promote image colorization models; color grey photographs.",
+    help="Retrain, evaluate, track and promote image colorization models; color grey photographs.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-STEP_PANEL = "Steps, in their order"
+STEP_PANEL = "Pipeline steps, in order"
 MAIN = "Main"
-TRIALS = "Trials of recipes"
-SERVICES = "Servers and state"
+TRIALS = "Experiments"
+SERVICES = "Servers and status"
 
 
 app.add_typer(quarantine.group, rich_help_panel=MAIN)
@@ -68,9 +68,10 @@ for step in STEPS:
 
 @app.command(rich_help_panel=MAIN)
 def retrain(preset: PresetOption = "", recipe: RecipeOption = "", set_: SetOption = None) -> None:
-    """Run every step that is not already done, then register, judge, promote and report.
+    """Run every step that is not up to date, then register, promote if better, and report.
 
-    A preset, recipe or --set is written to params.yaml first: DVC and the next command see it.
+    A preset, recipe or --set is written to params.yaml first, so that DVC and the next command see
+    it.
     """
     project, values = load(preset, set_, recipe)
     from chromaflow.services.prefect import environment_with_server
@@ -110,7 +111,7 @@ def down(json: JsonOption = False) -> None:
 
 @app.command(rich_help_panel=SERVICES)
 def status(preset: PresetOption = "", set_: SetOption = None, json: JsonOption = False) -> None:
-    """Tell what serves, what is stale, what is unfinished and which servers answer."""
+    """Show the champion, stale stages, unfinished work and which servers respond."""
     from chromaflow.services.diagnostics import status as module
 
     result = module.status(*load(preset, set_))
@@ -122,7 +123,7 @@ def status(preset: PresetOption = "", set_: SetOption = None, json: JsonOption =
 
 @app.command(rich_help_panel=SERVICES)
 def doctor(json: JsonOption = False) -> None:
-    """Tell what is installed, which device, which servers answer, and what fixes the rest."""
+    """Check what is installed, the device and the servers, and show how to fix what is missing."""
     from chromaflow.services.diagnostics import doctor as module
 
     checks = module.examine()
@@ -142,9 +143,9 @@ def show_settings(
     json: JsonOption = False,
     presets: Annotated[bool, typer.Option("--presets", help="List the presets instead.")] = False,
     recipes: Annotated[bool, typer.Option("--recipes", help="List the recipes instead.")] = False,
-    write: Annotated[bool, typer.Option("--write", help="Write them to params.yaml, too.")] = False,
+    write: Annotated[bool, typer.Option("--write", help="Also write them to params.yaml.")] = False,
 ) -> None:
-    """Show every setting that applies, its value and what it means."""
+    """Show every setting that applies, its value and its meaning."""
     project, values = load(preset, set_, recipe)
     if presets or recipes:
         names = (settings.preset_names if presets else settings.recipe_names)(project)
@@ -168,7 +169,7 @@ def common(
         typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version."),
     ] = False,
 ) -> None:
-    """Say what every command shares."""
+    """Options that all commands share."""
 
 
 def main() -> None:

@@ -40,8 +40,8 @@ RecipeOption = Annotated[
     typer.Option(
         "--recipe",
         metavar="NAME",
-        help="Model and training of configs/recipes/NAME.yaml, a published system; "
-        "NAME-laptop is what two cores can train.",
+        help="Model and training settings of configs/recipes/NAME.yaml, a published system; "
+        "NAME-laptop is small enough to train on two CPU cores.",
         autocompletion=_complete_recipe,
     ),
 ]
@@ -60,12 +60,12 @@ def load(
     """The checkout that holds the current folder, and its settings.
 
     Raises:
-        UserError: There is no checkout here, or a setting that is not known.
+        UserError: There is no checkout here, or a setting is unknown.
     """
     project = Project.find()
     return project, settings.load(project, preset, overrides or (), recipe)
 
 
 def print_result(result: Any, as_json: bool, line: str) -> None:
-    """Print a result as JSON, or the line that tells it."""
+    """Print a result as JSON, or the line that summarizes it."""
     print(json_module.dumps(result, indent=2, default=str) if as_json else line)

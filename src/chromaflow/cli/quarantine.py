@@ -11,16 +11,16 @@ from chromaflow.project.paths import Project
 
 group = typer.Typer(
     name="quarantine",
-    help="Look at what the rules refused; release an image, or take that back.",
+    help="Review the images that validation rejected; release one, or revoke a release.",
     no_args_is_help=True,
 )
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 ReasonOption = Annotated[
-    str, typer.Option("--reason", metavar="NAME", help="Only what this rule refused.")
+    str, typer.Option("--reason", metavar="NAME", help="Only images that this rule rejected.")
 ]
-Images = Annotated[list[str], typer.Argument(metavar="ID...", help="Ids of images.")]
-_VALIDATE = "the next validation heeds it; commit releases.yaml"
+Images = Annotated[list[str], typer.Argument(metavar="ID...", help="Image ids.")]
+_VALIDATE = "it takes effect at the next validation; commit releases.yaml"
 
 
 def _print(result: Any, as_json: bool, lines: list[str]) -> None:
@@ -29,7 +29,7 @@ def _print(result: Any, as_json: bool, lines: list[str]) -> None:
 
 @group.command("list")
 def list_(reason: ReasonOption = "", json: JsonOption = False) -> None:
-    """Count the refused images by reason; with --reason name each with all of its reasons."""
+    """Count the rejected images by reason; with --reason list each with all of its reasons."""
     from chromaflow.data.quality.review import list_refused
 
     found = list_refused(Project.find(), reason)
@@ -53,7 +53,7 @@ def sheet(
     ] = None,
     json: JsonOption = False,
 ) -> None:
-    """Write contact sheets of the refused images: pictures with ids and reasons."""
+    """Write contact sheets of the rejected images: pictures with ids and reasons."""
     from chromaflow.reporting.quarantine_sheets import write_sheets
 
     target = output.expanduser().resolve() if output else None
@@ -74,7 +74,7 @@ def release(
     ] = None,
     json: JsonOption = False,
 ) -> None:
-    """Let refused images train, on record: who, when, why and for which bytes."""
+    """Accept rejected images for training; record who, when, why and for which bytes."""
     from chromaflow.data.quality.review import release as decide
 
     made = decide(Project.find(), images, why, rule or ())
@@ -84,9 +84,9 @@ def release(
 
 @group.command()
 def recall(images: Images, json: JsonOption = False) -> None:
-    """Take releases back: the rules judge these images again."""
+    """Revoke releases: the rules apply to these images again."""
     from chromaflow.data.quality import waivers
 
     taken = waivers.remove(Project.find(), images)
-    lines = [f"{entry.id} is judged by {', '.join(entry.rules)} again" for entry in taken]
+    lines = [f"release of {entry.id} from {', '.join(entry.rules)} revoked" for entry in taken]
     _print([entry.model_dump() for entry in taken], json, [*lines, _VALIDATE])

@@ -1,4 +1,4 @@
-"""What all groups of settings share, and groups of which a setting takes one of several kinds."""
+"""The base class of groups of settings, and settings that take one of several kinds of group."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, get_args
@@ -11,7 +11,7 @@ class Group(BaseModel):
     """Settings that belong together; unknown keys and wrong types are refused.
 
     Attributes:
-        short: The field that is meant where a bare value stands for the group; empty: none is.
+        short: The field that a bare value sets when it is given for the group; empty: none.
     """
 
     model_config = ConfigDict(
@@ -33,7 +33,7 @@ class Kind(Group):
 
 
 def one_of(default: str) -> BeforeValidator:
-    """What a union of kinds, told apart by `name`, takes: one of the kinds, or a name alone.
+    """Let a union of kinds, discriminated by `name`, also accept a name alone.
 
     Args:
         default: The kind where no name is given.
@@ -54,7 +54,7 @@ def groups_of(annotation: Any) -> list[type[Group]]:
 
 
 def kinds_of(annotation: Any) -> dict[str, type[Kind]]:
-    """The kinds that a field of this annotation may be, by name; none where it is no such union."""
+    """The kinds that a field of this annotation may be, by name; empty if it has no kinds."""
     return {
         name: kind
         for kind in groups_of(annotation)

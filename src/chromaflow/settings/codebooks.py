@@ -20,7 +20,7 @@ class BinsCodebook(Kind):
     """How color is written, as bins: what every codebook of bins takes."""
 
     rebalance: float = Field(
-        0.5, ge=0, le=1, description="share of the uniform in the prior; 1 weighs all colors alike"
+        0.5, ge=0, le=1, description="share of the uniform in the prior; 1 weights colors equally"
     )
 
 
@@ -29,7 +29,7 @@ class GridCodebook(BinsCodebook):
 
     name: Literal["grid313", "grid529"]
     neighbors: int = Field(5, ge=1, description="bins of a soft encoding, as published")
-    sigma: float = Field(5.0, gt=0, description="of its Gaussian, CIE units")
+    sigma: float = Field(5.0, gt=0, description="of the Gaussian of the soft encoding, CIE units")
     temperature: Temperature = Field(0.38, description=_TEMPERATURE)
 
 
@@ -46,9 +46,9 @@ class HueChromaCodebook(BinsCodebook):
 
     name: Literal["hue_chroma"] = "hue_chroma"
     hue_weight: float = Field(
-        5.0, gt=0, description="of the loss of hue over that of chroma, as published"
+        5.0, gt=0, description="weight of the hue loss relative to the chroma loss, as published"
     )
-    fading: bool = Field(True, description="less chroma where the hue is uncertain")
+    fading: bool = Field(True, description="reduce chroma where the hue is uncertain")
 
 
 class SomCodebook(BinsCodebook):
@@ -64,7 +64,7 @@ class RegressionCodebook(Kind):
 
     name: Literal["regression"] = "regression"
     ab_range: float = Field(
-        128.0, gt=0, description="ab, CIE units, that an output of 1 stands for"
+        128.0, gt=0, description="ab value, CIE units, that an output of 1 represents"
     )
     bounded: bool = Field(True, description="tanh keeps ab within ab_range")
 

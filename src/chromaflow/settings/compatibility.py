@@ -1,4 +1,4 @@
-"""Which losses fit which codebooks and networks; told before anything is fetched or built."""
+"""Which losses fit which codebooks and networks; checked before anything is fetched or built."""
 
 from collections.abc import Collection
 
@@ -8,7 +8,7 @@ _OF_NETWORKS = {"scene": "iizuka", "suggestions": "zhang2017"}
 
 
 def check_fit(losses: Collection[str], codebook: str, network: str) -> None:
-    """Refuse losses that codebook or network have nothing for.
+    """Refuse losses that the codebook or network does not support.
 
     Args:
         losses: Names in `training.losses`.
@@ -29,11 +29,11 @@ def check_fit(losses: Collection[str], codebook: str, network: str) -> None:
         if loss in losses and network != owner:
             raise ValueError(
                 f"training.losses names {loss}, which only the network {owner} has an output "
-                f"for, but model.network = {network}; take {loss} out of training.losses, or set "
+                f"for, but model.network = {network}; remove {loss} from training.losses, or set "
                 f"model.network to {owner}"
             )
     if not set(losses) - _BESIDE:
         raise ValueError(
-            f"training.losses names {' and '.join(sorted(losses))} alone, so nothing holds the "
-            "color to the picture; name another beside it, such as l1"
+            f"training.losses names only {' and '.join(sorted(losses))}, so nothing compares the "
+            "color with the picture's; add another loss, such as l1"
         )

@@ -1,4 +1,4 @@
-"""All settings by group; the groups here and beside are the only places that know a default."""
+"""All settings by group; defaults are defined in this package and nowhere else."""
 
 import re
 from typing import Annotated
@@ -18,20 +18,24 @@ from chromaflow.settings.system import Model, Training
 class Runtime(Group):
     """How this machine works; nothing here changes a result, so no stage depends on it."""
 
-    checkpoint_every: Seconds = Field("30s", validate_default=True, description="while training")
-    processes: int = Field(0, ge=0, description="that preprocess; 0: one for each core")
+    checkpoint_every: Seconds = Field(
+        "30s", validate_default=True, description="time between checkpoints while training"
+    )
+    processes: int = Field(0, ge=0, description="for preprocessing; 0: one per core")
     workers: int = Field(0, ge=0, description="processes that read shards while training")
     mirror: str = Field(
-        "", description="address of a copy of data/lab with the shards that this disk lacks"
+        "", description="address of a copy of data/lab with the shards missing on this disk"
     )
     mirror_cache: Bytes = Field(
-        "20GiB", validate_default=True, description="most that is kept of the mirror's shards"
+        "20GiB",
+        validate_default=True,
+        description="largest size of the cache of the mirror's shards",
     )
     pictures_every: int = Field(250, ge=1, description="steps between picture grids in MLflow")
 
 
 class Evaluation(Group):
-    """How the held-out images judge a model."""
+    """How a model is evaluated on the held-out images."""
 
     size: int = Field(
         256, ge=32, description="every image is resized to a square of this side, pixels"
@@ -48,25 +52,25 @@ def _check_deciding(name: str) -> str:
 
 
 class Promotion(Group):
-    """When a model takes the champion's place."""
+    """When a model replaces the champion."""
 
     metric: Annotated[str, AfterValidator(_check_deciding)] = Field(
-        "auc_rebalanced", description="decides, by a paired bootstrap over the held-out images"
+        "auc_rebalanced", description="compared by a paired bootstrap over the held-out images"
     )
     confidence: float = Field(
         0.95,
         gt=0.5,
         lt=1,
-        description="share of the resamples in which the gain must be above zero",
+        description="share of the resamples in which the gain must be positive",
     )
-    resamples: int = Field(10_000, ge=100, description="of the bootstrap")
+    resamples: int = Field(10_000, ge=100, description="number, of the bootstrap")
 
 
 class Tracking(Group):
     """Where experiments and models are recorded."""
 
     uri: str = Field("", description="address of MLflow; empty: sqlite in .chromaflow")
-    experiment: str = Field("chromaflow", description="of MLflow")
+    experiment: str = Field("chromaflow", description="name of the MLflow experiment")
     model: str = Field(
         "chromaflow", pattern=r"^[^/:]+$", description="name in the model registry, without / or :"
     )
@@ -82,7 +86,7 @@ class Tracking(Group):
 
 
 class LineageSettings(Group):
-    """Whom to tell, by OpenLineage, where each snapshot came from."""
+    """Where to send OpenLineage events about each snapshot."""
 
     url: Server = Field("", description="address of a lineage server; empty sends nothing")
     namespace: str = Field("chromaflow", min_length=1, description="of its jobs and data sets")
@@ -91,10 +95,12 @@ class LineageSettings(Group):
 class Servers(Group):
     """The local servers of `chromaflow up`."""
 
-    host: str = Field("127.0.0.1", description="address to bind; others than loopback are public")
+    host: str = Field("127.0.0.1", description="address to bind; any but loopback is public")
     mlflow_port: Port = Field(5000, description="of MLflow")
     prefect_port: Port = Field(4200, description="of Prefect")
-    start_timeout: Seconds = Field("90s", validate_default=True, description="to wait for a server")
+    start_timeout: Seconds = Field(
+        "90s", validate_default=True, description="longest wait for a server to start"
+    )
 
     @model_validator(mode="after")
     def _ports_differ(self) -> "Servers":
@@ -104,16 +110,16 @@ class Servers(Group):
 
 
 class Flow(Group):
-    """How the flow treats what may pass by itself, such as a lock or a server that restarts."""
+    """How the flow retries after temporary failures, such as a lock or a server that restarts."""
 
-    retries: int = Field(2, ge=0, description="of a step that is not training")
+    retries: int = Field(2, ge=0, description="of each step except training")
     retry_delay: Seconds = Field("5s", validate_default=True, description="before the first retry")
 
 
 class Settings(Group):
     """Everything that can be set, in the order of `params.yaml`."""
 
-    seed: int = Field(17, ge=0, lt=2**32, description="of every random number")
+    seed: int = Field(17, ge=0, lt=2**32, description="of all random number generators")
     source: AnySource = SampleSource()
     download: DownloadSettings = DownloadSettings()
     quality: Quality = Quality()

@@ -1,7 +1,7 @@
-"""The networks by name, parted by the sizes that they take: the one list of them.
+"""The networks by name, grouped by the size settings that they take: the only list of them.
 
-It needs no library, so that the command line knows the names without torch, and a model that serves
-knows them without the library that checks settings. A new network is one module of its name in
+It needs no library, so that the command line knows the names without torch, and inference knows
+them without pydantic. A new network is one module of its name in
 `chromaflow.models`, and its name here.
 """
 

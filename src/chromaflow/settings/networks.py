@@ -1,7 +1,7 @@
-"""Settings of the networks: kinds by the sizes that they take.
+"""Settings of the networks, a kind for each set of size settings.
 
-`chromaflow.settings.network_names` says which network takes which. One that takes other sizes is a
-new kind, which joins `AnyNetwork`; a network's sizes are the keyword arguments of its class.
+`chromaflow.settings.network_names` lists which network takes which. One that takes others is a new
+kind, which joins `AnyNetwork`; the size settings are keyword arguments of the network's class.
 """
 
 from typing import Annotated
@@ -15,7 +15,7 @@ from chromaflow.settings.network_names import Deep, DeepOnBackbone, OnBackbone, 
 class NetworkSettings(Kind):
     """What turns lightness into the codebook's channels: what every network takes."""
 
-    width: float = Field(1.0, gt=0, le=8, description="channels, over those that were published")
+    width: float = Field(1.0, gt=0, le=8, description="channels relative to the published number")
 
 
 class WideNetwork(NetworkSettings):
@@ -28,18 +28,18 @@ class DeepNetwork(NetworkSettings):
     """A network that can be made wider and deeper."""
 
     name: Deep
-    depth: float = Field(
-        1.0, gt=0, le=8, description="layers alike, over those that were published"
-    )
+    depth: float = Field(1.0, gt=0, le=8, description="layers relative to the published number")
 
 
 class PretrainedNetwork(NetworkSettings):
     """What every network on a backbone takes."""
 
-    backbone: str = Field("", description="of timm by name; empty: the one of the network's paper")
+    backbone: str = Field(
+        "", description="name in timm; empty: the one used in the network's paper"
+    )
     weights: str = Field(
         "published",
-        description="of the backbone: published, none, or a safetensors file in timm's terms",
+        description="of the backbone: published, none, or a safetensors file with timm's keys",
     )
 
 
@@ -53,9 +53,7 @@ class DeepBackboneNetwork(PretrainedNetwork):
     """A network on a backbone that can be made wider and deeper."""
 
     name: DeepOnBackbone
-    depth: float = Field(
-        1.0, gt=0, le=8, description="layers alike, over those that were published"
-    )
+    depth: float = Field(1.0, gt=0, le=8, description="layers relative to the published number")
 
 
 AnyNetwork = Annotated[

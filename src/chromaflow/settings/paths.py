@@ -1,4 +1,4 @@
-"""Paths that settings name, made absolute for code that knows no checkout."""
+"""Make the paths in settings absolute, for code that does not know the checkout."""
 
 from typing import TypeVar
 
@@ -8,7 +8,7 @@ from chromaflow.settings.groups import Settings
 from chromaflow.settings.networks import PretrainedNetwork
 
 _G = TypeVar("_G", bound=Group)
-# What these settings hold that is no path; an empty text leaves the choice to the network.
+# Values of these settings that are not paths; an empty text leaves the choice to the network.
 _NO_PATHS = ("", "published", "none")
 
 

@@ -1,4 +1,4 @@
-"""Numbers with a unit, shares, ports and addresses: how a setting writes them."""
+"""Types of settings: numbers with a unit, shares, ports and addresses."""
 
 import re
 from typing import Annotated
@@ -15,7 +15,7 @@ def parse_duration(value: object) -> object:
         raise ValueError("a duration needs a unit, such as '30s', '5min' or '1h'")
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([a-zA-Z]*)\s*", value)
     if match is None:
-        raise ValueError(f"'{value}' is no duration; write it like '30s', '5min' or '1h'")
+        raise ValueError(f"'{value}' is not a duration; write it like '30s', '5min' or '1h'")
     number, unit = match.groups()
     if unit not in _SECONDS:
         raise ValueError(f"unknown unit of time '{unit}'; the units are s, min and h")
@@ -30,7 +30,7 @@ def parse_size(value: object) -> object:
         size = ByteSize._validate(value, None)  # type: ignore[arg-type]
     except Exception as error:
         raise ValueError(
-            f"'{value}' is no size; write it like '64MiB' or '500kB' (kB, MB, GB, KiB, MiB, GiB)"
+            f"'{value}' is not a size; write it like '64MiB' or '500kB' (kB, MB, GB, KiB, MiB, GiB)"
         ) from error
     if not size:
         raise ValueError("a size must be above zero")
@@ -60,7 +60,9 @@ def _parse_server(value: object) -> object:
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ValueError("the address of a server begins with http:// or https://")
         if "@" in parts.netloc or parts.query or parts.fragment:
-            raise ValueError("an address without password or key; OPENLINEAGE_API_KEY holds a key")
+            raise ValueError(
+                "give the address without password or key; a key goes into OPENLINEAGE_API_KEY"
+            )
     return value
 
 

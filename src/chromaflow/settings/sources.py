@@ -1,8 +1,8 @@
 """Settings of the sources of images, one kind a source.
 
-A new source is a module `chromaflow.sources.<name>`, which offers it as `SOURCE`, and here a kind
-of that name with what only it asks for, which joins `AnySource`. From the name follow the module
-and what files and the command line may set. docs/data.md shows one.
+A new source is a module `chromaflow.data.sources.<name>`, which offers it as `SOURCE`, and here a
+kind of that name with the settings that only it has, which joins `AnySource`. docs/data.md shows
+one.
 """
 
 from typing import Annotated, Literal, get_args
@@ -12,21 +12,21 @@ from pydantic import Field
 from chromaflow.settings.base import Kind, kinds_of, one_of
 
 MAX_PIXELS = 100_000_000
-"""Pixels above which a picture is taken for a decompression bomb, where nothing else is set."""
+"""Default for the number of pixels above which a picture is refused as a decompression bomb."""
 
 
 class SourceSettings(Kind):
     """Where the images come from: what every source takes."""
 
-    images: int = Field(0, ge=0, description="draw so many, by a hash of their urls; 0 takes all")
-    salt: str = Field("chromaflow", description="another text draws other images")
-    historic: str = Field(
-        "", description="folder of grey photographs to color and look at; they never train or judge"
+    images: int = Field(
+        0, ge=0, description="sample size, drawn by a hash of their URLs; 0 takes all"
     )
-    license: str = Field("unknown", description="where the source itself tells none")
+    salt: str = Field("chromaflow", description="a different text draws different images")
+    historic: str = Field("", description="folder of grey photographs to color for inspection only")
+    license: str = Field("unknown", description="where the source itself states none")
     shard_images: int = Field(256, ge=1, description="images in one raw shard, at most")
     max_pixels: int = Field(
-        MAX_PIXELS, ge=1, description="a larger picture is taken for a decompression bomb"
+        MAX_PIXELS, ge=1, description="a larger picture is refused as a decompression bomb"
     )
 
 
@@ -45,12 +45,11 @@ class FolderSource(SourceSettings):
 
 
 class PublishedSource(SourceSettings):
-    """What is fetched from its publisher, or lies on disk in the published layout."""
+    """A data set fetched from its publisher, or on disk in the published layout."""
 
     archive: str = Field(
         "",
-        description="what is on disk already, an archive or a folder in the published layout; "
-        "empty fetches it",
+        description="local archive, or folder in the published layout; empty downloads it",
     )
     address: str = Field("", description="fetch from here, such as a mirror; empty: the publisher")
 
@@ -67,7 +66,7 @@ class CocoSource(PublishedSource):
 
     name: Literal["coco"] = "coco"
     annotations: str = Field(
-        "", description="annotations on disk, JSON or their zip archive; empty fetches them"
+        "", description="local annotations, JSON or their zip archive; empty downloads them"
     )
     subset: str = Field("", description="train2017 or val2017; empty: the training images")
     categories: list[str] = Field([], description="the labels to take; empty takes all")
@@ -77,7 +76,7 @@ class UnsplashSource(PublishedSource):
     """Where the images come from: the open Lite set of Unsplash."""
 
     name: Literal["unsplash"] = "unsplash"
-    width: int = Field(0, ge=0, description="width to fetch, pixels; 0: as taken")
+    width: int = Field(0, ge=0, description="width to download, pixels; 0: original size")
 
 
 class UrlsSource(SourceSettings):
@@ -88,12 +87,12 @@ class UrlsSource(SourceSettings):
 
 
 class HubSource(SourceSettings):
-    """What a data set on the Hugging Face hub takes."""
+    """Settings of a data set on the Hugging Face hub."""
 
     repository: str = Field("", description="the data set, OWNER/NAME")
     revision: str = Field("main", description="branch, tag or commit")
     image_column: str = Field("image", description="the column of images")
-    label_column: str = Field("label", description="the column of labels; empty: there is none")
+    label_column: str = Field("label", description="the column of labels; empty: none")
     address: str = Field("", description="fetch from here, such as a mirror; empty: the publisher")
     subset: str = Field("", description="train, validation or test; empty: the training images")
     categories: list[str] = Field([], description="the labels to take; empty takes all")
@@ -110,12 +109,10 @@ class ImageNetSource(HubSource):
 
     name: Literal["imagenet"] = "imagenet"
     repository: str = Field("", description="on the hub, OWNER/NAME; empty: ILSVRC/imagenet-1k")
-    archive: str = Field(
-        "", description="what is on disk already, the folders or a tar archive; empty fetches it"
-    )
+    archive: str = Field("", description="local folders or tar archive; empty downloads it")
     categories: list[str] = Field(
         [],
-        description="the labels to take, also WordNet ids or names of wider terms; empty takes all",
+        description="labels to take, also WordNet ids or names of broader terms; empty takes all",
     )
 
 

@@ -1,7 +1,7 @@
-"""The steps of the main job, in their order: what the command line, the flow and the tests read.
+"""The pipeline steps in order: the table that the command line, the flow and the tests read.
 
 Each is the function `<name>(project, settings)` in `chromaflow/steps/<name>.py`; its libraries are
-loaded when it runs. A new step is a module there and a line here; a stage is one more entry in
+loaded when it runs. A new step is a module there and a line here; a stage also needs an entry in
 `dvc.yaml`.
 """
 
@@ -14,7 +14,7 @@ from chromaflow.settings import Settings
 
 
 class Result(Protocol):
-    """What a step gives; immutable."""
+    """What a step returns; immutable."""
 
     def to_json(self) -> Any:
         """For programs: what `--json` prints."""
@@ -30,11 +30,11 @@ class Step:
     """One step.
 
     Args:
-        name: The command, the module, its function and, of a stage, the entry in `dvc.yaml`.
+        name: Of the command, the module, its function and, for a stage, the entry in `dvc.yaml`.
         help: What it does, in a sentence.
-        stage: Whether DVC knows its inputs and outputs, and so whether it is already done. The
-            others change what DVC does not own: its own record of the data, or the registry.
-        recipe: Whether a recipe matters to it.
+        stage: Whether DVC tracks its inputs and outputs, and so knows whether it is up to date. The
+            others change what DVC does not track: its own record of the data, or the registry.
+        recipe: Whether it depends on the recipe.
     """
 
     name: str
@@ -58,10 +58,10 @@ class Step:
 
 
 STEPS = (
-    Step("ingest", "Make the raw snapshot data/raw from the source and record it in data.dvc."),
+    Step("ingest", "Build the raw snapshot data/raw from the source and record it in data.dvc."),
     Step(
         "validate",
-        "Check the manifest with Great Expectations; write splits and quarantine.",
+        "Validate the manifest with Great Expectations; write splits and quarantine.",
         stage=True,
     ),
     Step(
@@ -72,25 +72,25 @@ STEPS = (
     Step("preprocess", "Convert the accepted photographs to shards of 8-bit Lab.", stage=True),
     Step(
         "train",
-        "Train the network on the Lab shards; resumes from the last checkpoint after a kill.",
+        "Train the network on the Lab shards; resumes from the last checkpoint if interrupted.",
         stage=True,
         recipe=True,
     ),
     Step(
         "evaluate",
-        "Measure the candidate and the baselines on the held-out split.",
+        "Evaluate the candidate and the baselines on the held-out test split.",
         stage=True,
         recipe=True,
     ),
     Step(
         "register",
-        "Give the candidate a version in the registry; the same weights are never two versions.",
+        "Register the candidate as a model version; the same weights are registered only once.",
         recipe=True,
     ),
     Step(
         "promote",
-        "Make the candidate the champion if it is better on the held-out images; say why or why "
-        "not.",
+        "Promote the candidate to champion if it is better on the held-out images; report why or "
+        "why not.",
         recipe=True,
     ),
     Step("report", "Write reports/index.html and print its tables.", recipe=True),

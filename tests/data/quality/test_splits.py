@@ -195,8 +195,8 @@ def test_what_is_named_for_training_judges_where_nothing_else_does() -> None:
 @pytest.mark.parametrize(
     ("parts", "problem"),
     [
-        ({"validation": 0.5, "test": 0.5}, "leave nothing to train"),
-        ({"train": 0.8, "validation": 0.1, "test": 0.2}, "more than the whole"),
+        ({"validation": 0.5, "test": 0.5}, "leave no image to train on"),
+        ({"train": 0.8, "validation": 0.1, "test": 0.2}, "add up to more than 1"),
         ({"train": 0.8, "validation": 0.1, "test": 0.1}, ""),
         ({"train": 100, "validation": 0.9, "test": 0.9}, ""),
         ({"train": 100, "validation": 10, "test": 20}, ""),

@@ -1,4 +1,4 @@
-"""Write `params.yaml`: every setting that applies, with its unit and what it means."""
+"""Write `params.yaml`: every setting that applies, with its unit and meaning."""
 
 import math
 import re
@@ -17,7 +17,7 @@ from chromaflow.settings.quantities import parse_duration, parse_size
 from chromaflow.settings.yaml.parsing import Dumper
 
 _HEAD = """\
-# The settings of this checkout, those that apply. Edit the values; the comments are written anew
+# The settings of this checkout, those that apply. Edit the values; the comments are rewritten
 # whenever `chromaflow retrain` is given a preset or --set, and by `chromaflow settings --write`.
 """
 
