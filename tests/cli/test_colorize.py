@@ -81,7 +81,7 @@ def test_mistakes_are_told(folder: Path) -> None:
         run("--palette", "tael")
     with pytest.raises(SettingsError, match="--palette and --reference"):
         run("--palette", "teal", "--reference", "coffee.png")
-    with pytest.raises(SettingsError, match=r"hints\.json tells of one photograph"):
+    with pytest.raises(SettingsError, match=r"hints\.json is for one photograph"):
         run("coffee.png", "--hints", "hints.json")
     assert run("--saturation", "2").exit_code == 2
     other = Model.model_validate({"network": {"width": 0.0625, "weights": "none"}})

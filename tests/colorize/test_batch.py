@@ -115,7 +115,7 @@ def test_two_photographs_never_share_an_output(
     assert summary.failed == [
         {
             "file": str(album / "a.png"),
-            "reason": f"{tmp_path / 'out' / 'a-color.png'} is already the picture of "
+            "reason": f"{tmp_path / 'out' / 'a-color.png'} is already the output of "
             f"{album / 'a.gif'}; rename one of them.",
         }
     ]
@@ -133,7 +133,7 @@ def test_a_full_disk_stops_it_and_counts_what_is_done(
         return colorize_photo(predictor, source, target, **how)
 
     monkeypatch.setattr(folder_module, "colorize_photo", fill)
-    with pytest.raises(StorageError, match=r"full. 2 of 4 photographs were colored before"):
+    with pytest.raises(StorageError, match=r"full. 2 of 4 photographs were already colored"):
         colorize_many(tint, [album], tmp_path / "out")
 
 

@@ -307,7 +307,7 @@ def test_files_that_cannot_be_hints_are_told(
 ) -> None:
     cases = {
         "small.png": (np.zeros((30, 40, 3), np.uint8), "is 40 × 30 pixels, .* is 400 × 300"),
-        "other.png": (data.coffee()[:300, :400], "differs from the photograph nearly all over"),
+        "other.png": (data.coffee()[:300, :400], "differs from the photograph nearly everywhere"),
         "plain.png": (np.dstack([grey] * 3), "holds no strokes"),
         "empty.png": (np.zeros((300, 400, 4), np.uint8), "holds no strokes"),
         "deep.png": (grey.astype(np.uint16) * 257, "is grey"),
@@ -366,7 +366,7 @@ def test_points_are_for_one_photograph_but_a_saturation_goes_for_many(
         Image.fromarray(grey).save(tmp_path / f"{name}.png")
     local, numbers = read_hints(points(tmp_path, point(5, 5))), read_hints(saturation=0.5)
     for sources in ([tmp_path / "a.png", tmp_path / "b.png"], [tmp_path]):
-        with pytest.raises(SettingsError, match=r"hints\.json tells of one photograph"):
+        with pytest.raises(SettingsError, match=r"hints\.json is for one photograph"):
             colorize_many(painter, sources, tmp_path / "out", options=ColorOptions(hints=local))
         done = colorize_many(
             painter, sources, tmp_path / "out", options=ColorOptions(hints=numbers)

@@ -121,11 +121,11 @@ def test_16_bits_become_8_in_jpeg_with_a_note(tmp_path: Path, tint: Predictor) -
     result = colorize_photo(tint, tmp_path / "deep.png", tmp_path / "new.jpg")
     assert result["bits"] == 8
     assert result["notes"] == [
-        "written with 8 bits: JPEG holds no more",
-        "its alpha was left out: JPEG holds none",
+        "written with 8 bits: JPEG supports no more",
+        "its alpha was left out: JPEG supports none",
     ]
     result = colorize_photo(tint, tmp_path / "deep.png", tmp_path / "new.webp")
-    assert result["notes"] == ["written with 8 bits: WEBP holds no more"]
+    assert result["notes"] == ["written with 8 bits: WEBP supports no more"]
     alpha = np.asarray(Image.open(tmp_path / "new.webp"))[..., 3]
     assert (alpha == round(30_000 / 257)).all()
 

@@ -153,7 +153,7 @@ def test_the_device_is_cuda_only_where_there_is_one(monkeypatch: pytest.MonkeyPa
     assert find_device("auto") == find_device("cpu") == torch.device("cpu")
     with pytest.raises(SettingsError, match="no CUDA device"):
         find_device("cuda")
-    with pytest.raises(SettingsError, match="unknown device 'gpu'; there is auto, cpu, cuda"):
+    with pytest.raises(SettingsError, match="unknown device 'gpu'; available: auto, cpu, cuda"):
         find_device("gpu")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     assert find_device("auto") == find_device("cuda") == torch.device("cuda")

@@ -60,5 +60,5 @@ def test_color_keeps_to_the_edges_of_the_photograph(
 
 
 def test_an_unknown_name_is_told() -> None:
-    with pytest.raises(SettingsError, match="there is bilinear, guided, joint_bilateral"):
+    with pytest.raises(SettingsError, match="available: bilinear, guided, joint_bilateral"):
         find_upsampling("cubic")

@@ -117,7 +117,7 @@ def test_two_flows_never_share_a_checkout(trained: tuple[Project, str]) -> None:
     with project.lock("retrain"):
         refused = chromaflow(project, "retrain", "--set=seed=5", check=False)
     assert refused.returncode == 75
-    assert "another retrain is at work" in refused.stderr
+    assert "another retrain is running" in refused.stderr
     assert project.params.read_bytes() == before
 
 
@@ -222,9 +222,9 @@ def test_a_training_without_dvc_says_so(trained: tuple[Project, str]) -> None:
     version = Registry(project, values).version_of(digest_of_folder(project.candidate))
     assert version is not None
     facts = version.facts.run
-    assert facts.lock == LockFacts("none: no entry of dvc.lock is about these weights")
+    assert facts.lock == LockFacts("none: no entry of dvc.lock matches these weights")
     assert facts.flow == FlowFacts()
     assert facts.seed == "19"
     page = Path(json.loads(chromaflow(project, "report", "--json").stdout)["page"]).read_text()
-    assert "none: no entry of dvc.lock is about these weights" in page
+    assert "none: no entry of dvc.lock matches these weights" in page
     assert "none: no flow run started the training" in page

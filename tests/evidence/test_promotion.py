@@ -254,7 +254,7 @@ def test_a_missing_or_broken_table_is_told(
     with pytest.raises(ModelError, match=r"per_image\.csv"):
         promote(project, settings)
     table.write_text("id,system,auc_rebalanced,weight\n")
-    with pytest.raises(ModelError, match=r"per_image\.csv holds nothing of the model"):
+    with pytest.raises(ModelError, match=r"per_image\.csv has no measurements of the model"):
         promote(project, settings)
     table.write_text("id,system,auc_rebalanced,weight\nimage0,model,0.5,1\n")
     with pytest.raises(ModelError, match="no measurements of grey and mean_color"):

@@ -61,7 +61,7 @@ def test_a_rate_that_is_too_low_is_told() -> None:
     result, _ = sanity(tiny(learning_rate=1e-9, backbone_rate=0.0), side=32, minutes=0.05)
     assert not result.passed
     assert result.reached < result.best - module.MARGIN
-    assert result.stuck.startswith("it stands still: raise model.network.width or ")
+    assert result.stuck.startswith("it has stopped improving: raise model.network.width or ")
 
 
 def test_a_layer_without_a_gradient_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

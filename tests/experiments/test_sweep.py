@@ -95,7 +95,7 @@ def test_a_signal_ends_the_sweep_and_the_next_call_goes_on_with_its_trial(
 
 
 def test_a_sweep_needs_axes_and_a_validation_split(project: Project, configure: Configure) -> None:
-    with pytest.raises(SettingsError, match="something to try"):
+    with pytest.raises(SettingsError, match="at least one setting to search"):
         sweep(project, configure, [], name="tiny", trials=1)
     shutil.rmtree(project.lab / "validation")
     with pytest.raises(DataError, match="holds no images"):

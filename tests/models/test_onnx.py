@@ -181,5 +181,7 @@ def test_what_chromaflow_did_not_export_is_refused(exported: Path, tmp_path: Pat
     broken.write_bytes(content[: len(content) // 2])
     foreign.write_bytes(content.replace(b"chromaflow", b"othermaker"))
     for path in (broken, foreign):
-        with pytest.raises(ModelError, match=f"{path.name} is no model that chromaflow exported"):
+        with pytest.raises(
+            ModelError, match=f"{path.name} is not a model that chromaflow exported"
+        ):
             OnnxColorizer(path)

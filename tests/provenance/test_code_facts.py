@@ -195,7 +195,7 @@ def test_a_repository_that_cannot_be_read_is_not_called_clean(
     facts, patch, missing = look(checkout)
     assert facts.known_commit
     assert facts.dirty == "unknown"
-    assert (patch, missing) == (b"", ["everything (git does not tell what differs)"])
+    assert (patch, missing) == (b"", ["everything (git cannot report what differs)"])
 
 
 def test_code_that_was_imported_from_elsewhere_is_not_the_commit_s(

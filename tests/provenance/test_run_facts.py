@@ -104,7 +104,7 @@ def test_a_lock_about_other_weights_or_a_broken_one_is_not_taken(
     project: Project, write_candidate: WriteCandidate, lock: str
 ) -> None:
     write_candidate()
-    nothing = (LockFacts("none: no entry of dvc.lock is about these weights"), b"")
+    nothing = (LockFacts("none: no entry of dvc.lock matches these weights"), b"")
     assert run_facts.lock_of_candidate(project) == nothing
     write_lock(project, "c" * 32 + ".dir")
     assert run_facts.lock_of_candidate(project) == nothing

@@ -91,7 +91,7 @@ def test_host_of_another_machine(folder: Path, make_server: Callable[..., Server
 def test_death_at_start_shows_the_log(folder: Path, make_server: Callable[..., Server]) -> None:
     with pytest.raises(ServerError) as caught:
         launch.start_all([make_server("dies")], folder, SECONDS)
-    assert "ended while it started" in caught.value.problem
+    assert "exited during start-up" in caught.value.problem
     assert "another century" in caught.value.problem
     assert str(folder / "mlflow.log") in caught.value.remedy
     assert not list(folder.glob("*.json"))
@@ -181,7 +181,7 @@ def test_new_port_counts_after_down(folder: Path, make_server: Callable[..., Ser
     new = make_server()
     row = launch.start_all([new], folder, SECONDS)[0]
     assert row["address"] == old.address
-    assert f"servers.mlflow_port = {new.port} counts after chromaflow down" in row["state"]
+    assert f"servers.mlflow_port = {new.port} takes effect after chromaflow down" in row["state"]
     assert launch.probe(folder, new) == old.address
 
 

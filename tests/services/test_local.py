@@ -180,7 +180,7 @@ def test_waiting_for_a_server_that_died(
     folder = servers.servers_folder(project)
     folder.mkdir(parents=True)
     (folder / "temporary-prefect.log").write_text("ImportError: fastapi\n")
-    with pytest.raises(ServerError, match="ended while it started") as caught:
+    with pytest.raises(ServerError, match="exited during start-up") as caught:
         prefect_env.wait_for_server(project, values)
     assert "ImportError: fastapi" in caught.value.problem
 

@@ -27,7 +27,7 @@ def test_what_does_not_is_told_with_what_does(
     with pytest.raises(SettingsError) as caught:
         settings.load(project, overrides=overrides)
     assert told in caught.value.problem
-    assert "set " in caught.value.problem or "name another" in caught.value.problem
+    assert "set " in caught.value.problem or "add another" in caught.value.problem
 
 
 @pytest.mark.parametrize(

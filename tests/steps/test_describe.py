@@ -52,7 +52,7 @@ def test_where_a_server_is_named_it_is_told(
     result = describe(checkout, values)
     assert sent == [("http://127.0.0.1:5000", 2)]
     assert result.to_json()["sent"] is True
-    assert result.summary().endswith(", told to http://127.0.0.1:5000")
+    assert result.summary().endswith(", reported to http://127.0.0.1:5000")
 
 
 def test_a_server_that_does_not_answer_was_told_nothing(

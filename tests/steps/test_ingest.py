@@ -18,7 +18,7 @@ def test_a_snapshot_is_built_and_recorded_with_dvc(project: Project, tmp_path: P
     assert (first.recorded, first.fetched, first.counts.images) == (True, False, 4)
     assert first.summary().splitlines() == [
         f"data/raw: 4 images, changed, {first.snapshot}",
-        "1 of them cannot be read; chromaflow validate tells why",
+        "1 of them cannot be read; chromaflow validate reports why",
     ]
     again = ingest(project, settings_of(folder))
     assert (again.recorded, again.counts.changed, again.snapshot) == (False, False, first.snapshot)

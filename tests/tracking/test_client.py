@@ -50,7 +50,7 @@ def test_a_state_folder_that_cannot_be_is_told(tmp_path: Path) -> None:
     project.state.write_text("a file in its place")
     with pytest.raises(ServerError, match=r"\.chromaflow") as raised:
         connect(project, Settings())
-    assert "may write" in raised.value.remedy
+    assert "writable" in raised.value.remedy
 
 
 def test_a_database_that_is_none_is_told(project: Project) -> None:

@@ -111,7 +111,7 @@ def test_a_broken_checkpoint_is_warned_of(project: Project, small: Settings, str
         train(project, often, callbacks=[At(4, fail)])
     path = project.checkpoints / fingerprint(project, often) / "last.ckpt"
     path.write_bytes(path.read_bytes()[:-1000])
-    with pytest.warns(ChromaflowWarning, match="starts anew"):
+    with pytest.warns(ChromaflowWarning, match="starts over"):
         summary = train(project, often)
     assert summary["resumed_from"] == 0
     assert outputs(project) == straight
@@ -125,7 +125,7 @@ def test_a_checkpoint_runs_no_code(project: Project, small: Settings, tmp_path: 
     path = project.checkpoints / fingerprint(project, small) / "last.ckpt"
     path.parent.mkdir(parents=True)
     torch.save({"state_dict": Hostile()}, path)
-    with pytest.warns(ChromaflowWarning, match="starts anew"):
+    with pytest.warns(ChromaflowWarning, match="starts over"):
         train(project, small)
     assert not (tmp_path / "ran").exists()
 

@@ -81,7 +81,7 @@ def test_the_checkpoint_stays(
 
     with monkeypatch.context() as patch:
         patch.setattr(ColorizerTraining, "training_step", fail)
-        with pytest.raises(TrainingStoppedError, match="there is: can't allocate memory"):
+        with pytest.raises(TrainingStoppedError, match="is available: can't allocate memory"):
             train(project, often)
     assert (project.checkpoints / fingerprint(project, often) / "last.ckpt").is_file()
     assert train(project, often)["resumed_from"] == 3

@@ -91,7 +91,7 @@ def _plan(sources: Sequence[Path], target: Path, summary: Summary) -> dict[Path,
             output = place(target / inside, photograph)
             first = plan.setdefault(output, photograph)
             if first is not photograph:
-                reason = f"{output} is already the picture of {first}; rename one of them."
+                reason = f"{output} is already the output of {first}; rename one of them."
                 summary.fail(photograph, reason)
     outputs = {output.resolve() for output in plan}
     return {output: path for output, path in plan.items() if path.resolve() not in outputs}
@@ -152,7 +152,7 @@ def colorize_many(
                 else:
                     result = colorize_photo(predictor, photograph, output, **how)
             except StorageError as error:
-                done = f"{summary.done} of {len(plan)} photographs were colored before."
+                done = f"{summary.done} of {len(plan)} photographs were already colored."
                 raise StorageError(f"{error.problem} {done}", error.remedy) from None
             except (ModelError, SettingsError):
                 raise

@@ -117,7 +117,7 @@ class Points:
                 raise DataError(
                     f"{self.path}: point {number} at x = {point.x:g}, y = {point.y:g} is outside "
                     f"the photograph, which is {width} × {height} pixels.",
-                    "x goes from 0 to the width less 1, y from 0 to the height less 1",
+                    "x ranges from 0 to width - 1, y from 0 to height - 1",
                 )
 
     def rows(self, grey: Levels, rows: slice) -> tuple[Floats, Floats]:
@@ -216,7 +216,7 @@ def _local_hints(local: Points | Strokes, grey: Levels, height: int, width: int)
         raise DataError(f"{local.path} holds no strokes.", "draw some, in color")
     if area.sum() > local.most * tall * wide:
         raise DataError(
-            f"{local.path} differs from the photograph nearly all over.",
+            f"{local.path} differs from the photograph nearly everywhere.",
             "draw on a grey copy of the photograph, or on a transparent layer of its size",
         )
     ab = np.where(drawn, sums[:2] / np.where(drawn, area, 1), 0)
@@ -243,8 +243,9 @@ class UserHints:
         """
         if self.local is not None and (len(sources) != 1 or sources[0].is_dir()):
             raise SettingsError(
-                f"{self.local.path} tells of one photograph, but several are to be colored.",
-                "give that one photograph; a palette, a reference or a saturation may go for many",
+                f"{self.local.path} is for one photograph, but several are to be colored.",
+                "give that one photograph; a palette, a reference or a saturation may apply to "
+                "many",
             )
 
     def guide(
@@ -349,7 +350,7 @@ def read_hints(
         return None
     if palette and reference:
         raise SettingsError(
-            "--palette and --reference each tell the colors.", "give one or the other"
+            "--palette and --reference both set the colors.", "give one or the other"
         )
     if saturation is not None and not 0 <= saturation <= 1:
         raise SettingsError(f"--saturation {saturation:g} is not in 0..1")

@@ -10,7 +10,7 @@ from PIL import Image, ImageCms
 _PROBE = tuple((r, g, b) for r in (0, 90, 255) for g in (0, 90, 255) for b in (0, 90, 255))
 # Levels of 255: profiles that call themselves sRGB differ from each other by as much.
 _SAME = 2
-_IGNORED = "its ICC profile is damaged or does not fit its pixels, and was taken for sRGB"
+_IGNORED = "its ICC profile is damaged or does not fit its pixels; sRGB was assumed"
 
 
 def _transform(
@@ -61,7 +61,7 @@ def converter(image: Image.Image, notes: list[str]) -> Callable[[Image.Image], I
     try:
         transform = _transform(image, mode)
         if transform is None and mode == "CMYK":
-            notes.append("CMYK without a profile: converted by the plain formula")
+            notes.append("CMYK without a profile: converted without color management")
         if transform is not None and (mode == "CMYK" or not _changes_little(transform)):
             notes.append(f"converted from {_name(image)} to sRGB")
             return lambda part: transform.apply(part.convert(mode))

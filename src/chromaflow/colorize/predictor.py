@@ -127,7 +127,7 @@ def find_device(name: str) -> torch.device:
         SettingsError: Another name, or CUDA where there is none.
     """
     if name not in DEVICES:
-        raise SettingsError(f"unknown device {name!r}; there is {', '.join(DEVICES)}.")
+        raise SettingsError(f"unknown device {name!r}; available: {', '.join(DEVICES)}.")
     available = torch.cuda.is_available()
     if name == "cuda" and not available:
         raise SettingsError("there is no CUDA device that torch can use.", "--device cpu")
@@ -224,7 +224,7 @@ class Predictor:
         if not np.isfinite(ab).all():
             raise ModelError(
                 "The model predicts values that are not numbers.",
-                "use another model, or train this one anew",
+                "use another model, or retrain this one",
             )
         return ab
 

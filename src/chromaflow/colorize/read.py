@@ -79,7 +79,7 @@ def _naming(path: Path) -> Iterator[None]:
     except UnidentifiedImageError:
         raise _unknown(path) from None
     except MemoryError:
-        raise DataError(f"{path} needs more memory than there is.") from None
+        raise DataError(f"{path} needs more memory than is available.") from None
     except Exception as error:  # decoders raise all kinds for hostile bytes
         raise DataError(f"{path} is damaged or cut off: {error}") from None
 
@@ -89,7 +89,9 @@ def _unknown(path: Path) -> DataError:
         start = file.read(12)
     if start[4:8] == b"ftyp" and start[8:12] in _FOREIGN:
         name = _FOREIGN[start[8:12]]
-        return DataError(f"{path} is {name}, which is not read.", "convert it to JPEG, PNG or TIFF")
+        return DataError(
+            f"{path} is {name}, which is not supported.", "convert it to JPEG, PNG or TIFF"
+        )
     known = "JPEG, PNG, TIFF, WebP, GIF, BMP or PNM"
     return DataError(f"{path} is not a picture in {known}, or its start is damaged.")
 
@@ -122,7 +124,7 @@ def _check_header(path: Path, image: ImageFile) -> None:
     planes = _bits(image) == 16 and _tiff_tag(image, ExifTags.Base.PlanarConfiguration, 1) != 1
     if planes or _bits(image) > 16 or not (deep or image.mode in (*_GREY_MODES, *_COLOR_MODES)):
         raise DataError(
-            f"{path} holds pixels of a kind that is not read ({image.mode}, {_bits(image)} bits).",
+            f"{path} holds pixels in an unsupported format ({image.mode}, {_bits(image)} bits).",
             "save it as grey or RGB with 8 or 16 bits a channel, interleaved",
         )
 
@@ -305,7 +307,9 @@ def read_color(path: Path, max_pixels: int) -> tuple[Levels, Levels | None]:
     with _naming(path), path.open("rb") as file, _opened(path, file, max_pixels) as opened:
         orientation = _read_metadata(opened, Photo(grey=np.empty((0, 0), np.uint8)))
         if opened.mode.startswith("I"):
-            raise DataError(f"{path} is grey; it tells no colors.", "give a picture in color")
+            raise DataError(
+                f"{path} is grey; it has no colors to follow.", "give a picture in color"
+            )
         opened.load()
         orientation = 1 if opened.format == "TIFF" else orientation
         alpha = None

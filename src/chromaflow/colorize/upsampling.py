@@ -149,5 +149,5 @@ def find_upsampling(name: str) -> type[Upsampling]:
         SettingsError: There is none of that name.
     """
     if name not in UPSAMPLINGS:
-        raise SettingsError(f"unknown upsampling {name!r}; there is {', '.join(UPSAMPLINGS)}.")
+        raise SettingsError(f"unknown upsampling {name!r}; available: {', '.join(UPSAMPLINGS)}.")
     return UPSAMPLINGS[name]

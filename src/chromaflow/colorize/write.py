@@ -82,9 +82,9 @@ def write_photo(path: Path, photo: Photo, strips: Iterable[tuple[int, Levels]]) 
     """
     name = FORMAT_OF_SUFFIX[path.suffix.lower()]
     if depth_for(path, photo) is not photo.dtype:
-        photo.notes.append(f"written with 8 bits: {name} holds no more")
+        photo.notes.append(f"written with 8 bits: {name} supports no more")
     if photo.alpha is not None and name == "JPEG":
-        photo.notes.append("its alpha was left out: JPEG holds none")
+        photo.notes.append("its alpha was left out: JPEG supports none")
     alpha = None if name == "JPEG" else photo.alpha
     try:
         with storing(path):

@@ -56,7 +56,9 @@ def paired_bootstrap(
     """
     n = len(gains)
     if n == 0 or gains.shape != (n,) or weights.shape != (n,):
-        raise ValueError(f"one gain and one weight an image, not {gains.shape} and {weights.shape}")
+        raise ValueError(
+            f"one gain and one weight per image, not {gains.shape} and {weights.shape}"
+        )
     if not (np.isfinite(gains).all() and np.isfinite(weights).all() and (weights > 0).all()):
         raise ValueError("gains must be finite, weights finite and above 0")
     rng = np.random.default_rng(seed)
@@ -103,7 +105,7 @@ def compare(
     if candidate.ids != champion.ids:
         raise ValueError("candidate and champion must be measured on the same images")
     if metric not in deciding():
-        raise ValueError(f"{metric} has no better and worse; compare {', '.join(deciding())}")
+        raise ValueError(f"{metric} cannot be ranked; compare {', '.join(deciding())}")
     sign = 1.0 if METRICS[metric].direction == "higher" else -1.0
     gains = sign * (candidate.values[metric] - champion.values[metric])
     return paired_bootstrap(

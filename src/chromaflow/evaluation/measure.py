@@ -61,7 +61,9 @@ def _count_colors(folder: Path, size: int, progress: console.Progress) -> tuple[
             count += 1
             advance(1)
     if not count:
-        raise DataError(f"{folder} holds no images to judge a model by.", "chromaflow preprocess")
+        raise DataError(
+            f"{folder} holds no images to evaluate a model on.", "chromaflow preprocess"
+        )
     return count, Grid313(rebalance=0.0, histogram=histogram)
 
 

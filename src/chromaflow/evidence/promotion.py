@@ -118,7 +118,7 @@ def _evidence_digest(registry: Registry, candidate: Version, champion: Version |
     read_metrics(project, candidate.digest)
     table = project.evaluation / "per_image.csv"
     if not table.is_file():
-        raise ModelError(f"{table} is missing: nothing judged the candidate.", EVALUATE)
+        raise ModelError(f"{table} is missing: the candidate has not been evaluated.", EVALUATE)
     facts = {
         "candidate": candidate.digest,
         "champion": champion.digest if champion else None,
@@ -146,7 +146,7 @@ def _decide(registry: Registry, champion: Version | None) -> "Decision":
     table = project.evaluation / "per_image.csv"
     measured = read_table(table)
     if "model" not in measured:
-        raise ModelError(f"{table} holds nothing of the model.", EVALUATE)
+        raise ModelError(f"{table} has no measurements of the model.", EVALUATE)
     rival = None
     if champion is not None:
         again = champion_measurements.measure_champion(registry, champion)

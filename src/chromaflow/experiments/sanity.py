@@ -154,7 +154,7 @@ def _find_stuck(watch: _Watch) -> str:
     if gain > 0.1:
         return f"it still gains {gain:.1f} dB in a third of the time: raise --minutes"
     return (
-        "it stands still: raise model.network.width or model.network.depth, or change "
+        "it has stopped improving: raise model.network.width or model.network.depth, or change "
         "training.learning_rate; the network sees too little to tell the photographs' colors apart"
     )
 

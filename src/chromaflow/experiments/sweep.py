@@ -113,7 +113,7 @@ def _check_validation(project: Project) -> None:
     folder = project.lab / "validation"
     if not (folder / INDEX).is_file() or is_empty(folder):
         raise DataError(
-            f"{folder} holds no images: a sweep judges its trials by the validation split.",
+            f"{folder} holds no images: a sweep compares its trials on the validation split.",
             "set split.validation=0.1, then run chromaflow validate and chromaflow preprocess",
         )
 
@@ -207,7 +207,9 @@ def sweep(
         TrainingInterruptedError: A signal asked to stop.
     """
     if not axes:
-        raise SettingsError("a sweep needs something to try.", "--search training.batch=8,16")
+        raise SettingsError(
+            "a sweep needs at least one setting to search.", "--search training.batch=8,16"
+        )
     _check_validation(project)
     base = configure([])
     study = _open_study(project, name, base.seed, base.training.steps // 5)

@@ -70,6 +70,6 @@ AUC = Metric(
     unit="points of AuC",
     direction="higher",
     decimals=1,
-    meaning="The same with every pixel counting alike: rewards grey.",
+    meaning="The same with all pixels weighted equally: favors grey.",
     per_image=lambda it: auc(it.predicted.ab, it.true.ab),
 )

@@ -111,6 +111,6 @@ DELTA_E_2000 = Metric(
     unit="ΔE2000",
     direction="lower",
     decimals=1,
-    meaning="The color difference that an eye sees; about 1 is just visible.",
+    meaning="Perceived color difference; about 1 is just noticeable.",
     per_image=lambda it: delta_e_2000(it.predicted.lab, it.true.lab),
 )

@@ -41,6 +41,6 @@ PSNR = Metric(
     unit="dB of PSNR",
     direction="higher",
     decimals=2,
-    meaning="Likeness pixel by pixel, in decibels; rewards timid colors.",
+    meaning="Pixel-wise similarity, in decibels; favors desaturated colors.",
     per_image=lambda it: psnr(it.predicted.rgb, it.true.rgb),
 )

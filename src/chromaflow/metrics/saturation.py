@@ -47,6 +47,6 @@ SATURATION_DIFFERENCE = Metric(
     unit="of the true saturation",
     direction="lower",
     decimals=2,
-    meaning="How far the sum of saturation is off, 0 at best.",
+    meaning="Relative error of the sum of saturation; 0 is best.",
     per_image=lambda it: saturation_difference(it.predicted.rgb, it.true.rgb),
 )

@@ -71,6 +71,6 @@ SSIM = Metric(
     unit="of SSIM",
     direction="higher",
     decimals=3,
-    meaning="Likeness of structure, 1 at most.",
+    meaning="Structural similarity; 1 is best.",
     per_image=lambda it: ssim(it.predicted.rgb, it.true.rgb),
 )

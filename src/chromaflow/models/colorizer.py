@@ -96,7 +96,7 @@ class Colorizer(nn.Module):
         if guide is not None and type(guide) is not self.guide:
             raise ModelError(
                 f"the network {self.name} takes no {type(guide).__name__.lower()}.",
-                "give a model of a network that does; docs/systems.md tells them",
+                "give a model of a network that does; docs/systems.md lists them",
             )
         height, width = lightness.shape[2:]
         filled = fill(lightness, self.multiple)

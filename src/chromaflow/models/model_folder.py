@@ -70,18 +70,18 @@ def read_description(folder: Path) -> dict[str, Any]:
         raise ModelError(
             f"{path} has format {found!r}; "
             f"this chromaflow reads formats {_WITHOUT_SIZE} and {FORMAT}.",
-            "upgrade chromaflow, or train the model anew",
+            "upgrade chromaflow, or retrain the model",
         )
     if description.get("refine") not in REFINEMENTS:
         known = ", ".join(REFINEMENTS)
-        raise ModelError(f"{path} names no way to refine the color, of {known}.", _REMEDY)
+        raise ModelError(f"{path} has no valid refine; available: {known}.", _REMEDY)
     size = description.get("size")
     if type(size) is not int or size < LEAST_SIZE:
-        raise ModelError(f"{path} names no size of {LEAST_SIZE} pixels or more.", _REMEDY)
+        raise ModelError(f"{path} has no size of {LEAST_SIZE} pixels or more.", _REMEDY)
     for part in ("network", "codebook"):
         settings = description.get(part)
         if not isinstance(settings, dict) or not isinstance(settings.get("name"), str):
-            raise ModelError(f"{path} names no {part}.", _REMEDY)
+            raise ModelError(f"{path} has no {part}.", _REMEDY)
     return description
 
 
@@ -94,9 +94,11 @@ def _build(description: dict[str, Any], path: Path) -> Colorizer:
     except ModelError as error:
         raise ModelError(f"{path}: {error.problem}", error.remedy or _REMEDY) from None
     except TypeError as error:
-        raise ModelError(f"{path} cannot be understood: {error}", _REMEDY) from None
+        raise ModelError(f"{path} is invalid: {error}", _REMEDY) from None
     if {"format": FORMAT, **model.config()} != description:
-        raise ModelError(f"{path} says more or less than its network and codebook do.", _REMEDY)
+        raise ModelError(
+            f"{path} does not match the settings of its network and codebook.", _REMEDY
+        )
     return model
 
 
@@ -113,14 +115,14 @@ def _list(names: set[str]) -> str:
 
 
 def _check_weights(tensors: dict[str, Tensor], own: dict[str, Tensor], path: Path) -> None:
-    remedy = "put model.json and weights.safetensors of one training together"
+    remedy = "put model.json and weights.safetensors of the same training together"
     for names, what in (
         (own.keys() - tensors.keys(), "lacks"),
         (tensors.keys() - own.keys(), "also holds"),
     ):
         if names:
             raise ModelError(
-                f"{path} is of another recipe than {DESCRIPTION}: it {what} {_list(set(names))}.",
+                f"{path} does not match {DESCRIPTION}: it {what} {_list(set(names))}.",
                 remedy,
             )
     other = {
@@ -128,7 +130,7 @@ def _check_weights(tensors: dict[str, Tensor], own: dict[str, Tensor], path: Pat
     }
     if other:
         raise ModelError(
-            f"{path} is of another recipe than {DESCRIPTION}: other sizes of {_list(other)}.",
+            f"{path} does not match {DESCRIPTION}: other sizes of {_list(other)}.",
             remedy,
         )
     broken = {
@@ -136,7 +138,7 @@ def _check_weights(tensors: dict[str, Tensor], own: dict[str, Tensor], path: Pat
     }
     if broken:
         raise ModelError(
-            f"{path} holds values that are no numbers in {_list(broken)}.", "train the model anew"
+            f"{path} holds values that are not numbers in {_list(broken)}.", "retrain the model"
         )
 
 

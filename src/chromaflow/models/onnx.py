@@ -74,7 +74,7 @@ class OnnxColorizer:
             raise
         except Exception as error:  # ONNX Runtime raises a class of its own for each of its codes
             raise ModelError(
-                f"{path} is no model that chromaflow exported: {error}", "run chromaflow export"
+                f"{path} is not a model that chromaflow exported: {error}", "run chromaflow export"
             ) from None
 
     def predict_ab(

@@ -39,7 +39,7 @@ class Project:
                     f"{folder / 'params.yaml'} is missing.", f"git -C {folder} checkout params.yaml"
                 )
         raise UserError(
-            f"{start} is not in a chromaflow checkout: no dvc.yaml with a params.yaml beside it.",
+            f"{start} is not in a chromaflow checkout: no dvc.yaml with a params.yaml next to it.",
             "cd into your clone of chromaflow and run the command again",
         )
 
@@ -61,14 +61,14 @@ class Project:
         except OSError as error:
             raise ServerError(
                 f"{path} cannot be written: {error.strerror}.",
-                f"make {self.state} a folder that you may write",
+                f"make {self.state} a writable folder",
             ) from None
         with file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
             except BlockingIOError:
                 raise ServerError(
-                    f"another {work} is at work in {self.root}.", "wait until it has ended"
+                    f"another {work} is running in {self.root}.", "wait until it has ended"
                 ) from None
             yield
 

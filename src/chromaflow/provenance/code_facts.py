@@ -189,7 +189,7 @@ def uncommitted(project: Project) -> Patch:
     try:
         every, found = _changes(project), _changes(project, *_NOT_SECRET)
     except _GitFailedError:
-        return Patch(b"", ("everything (git does not tell what differs)",))
+        return Patch(b"", ("everything (git cannot report what differs)",))
     # None of them would fit, whatever else there is.
     large = {name for name in found.code if _size(project.root / name) > _PATCH_BYTES}
     parts: list[bytes] = []

@@ -80,7 +80,7 @@ def _check(path: Path, lines: list[bytes]) -> None:
     if broken is not None:
         raise ModelError(
             f"{path} was changed after it was written: the chain breaks after line {broken}.",
-            f"look into it, then move it away: mv {path} {path}.broken",
+            f"inspect it, then move it away: mv {path} {path}.broken",
         )
 
 

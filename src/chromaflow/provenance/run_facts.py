@@ -116,7 +116,7 @@ def lock_of_candidate(project: Project) -> tuple[LockFacts, bytes]:
     output = project.candidate.relative_to(project.root).as_posix()
     found = dvc.history(content, output, dvc.folder_md5(project.candidate))
     if not found:
-        return LockFacts("none: no entry of dvc.lock is about these weights"), b""
+        return LockFacts("none: no entry of dvc.lock matches these weights"), b""
     return LockFacts(hashlib.sha256(content).hexdigest(), found), content
 
 

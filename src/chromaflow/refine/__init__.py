@@ -17,7 +17,7 @@ def check_name(name: str) -> str:
         ModelError: It is not.
     """
     if name not in REFINEMENTS:
-        raise ModelError(f"unknown refinement {name!r}; there is {', '.join(REFINEMENTS)}.")
+        raise ModelError(f"unknown refinement {name!r}; available: {', '.join(REFINEMENTS)}.")
     return name
 
 

@@ -107,7 +107,7 @@ def _data_uri(path: Path) -> str:
         with Image.open(path) as image:
             image.convert("RGB").save(buffer, "JPEG", quality=92, subsampling=0)
     except OSError as error:
-        raise ModelError(f"{path} is no picture: {error}", "dvc repro evaluate") from None
+        raise ModelError(f"{path} is not a picture: {error}", "dvc repro evaluate") from None
     return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 

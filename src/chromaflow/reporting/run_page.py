@@ -30,7 +30,7 @@ def verdict(found: RegistryStatus) -> tuple[str, str]:
     if found.champion is not None and found.champion.digest == found.version.digest:
         return "good", f"{name} is the champion"
     if found.decision is None:
-        return "open", f"{name} is not decided upon yet"
+        return "open", f"{name} awaits the promotion decision"
     if found.decision["promoted"]:
         return "held", f"{name} is no longer the champion"
     return "held", f"{name} was not promoted"

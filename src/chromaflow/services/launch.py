@@ -207,7 +207,7 @@ def _row(
     address = record.address if record else server.address
     state = states.get(server.name, "already running")
     if address != server.address:
-        state += f"; {server.setting} = {server.port} counts after chromaflow down"
+        state += f"; {server.setting} = {server.port} takes effect after chromaflow down"
     log = str(folder / f"{server.name}.log")
     return {"name": server.name, "address": address, "state": state, "log": log}
 
@@ -237,17 +237,19 @@ def require_free(server: Server) -> None:
             test.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             test.bind(where)
     except socket.gaierror:
-        raise ServerError(f"servers.host = {host} is no address of this machine.", _HOST) from None
+        raise ServerError(
+            f"servers.host = {host} is not an address of this machine.", _HOST
+        ) from None
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             who = describe_listener(port) or "another process"
             raise ServerError(
-                f"port {port} of {server.title} ({server.setting}) is taken by {who}.",
-                f"end it, or choose another port: --set {server.setting}={port + 1}",
+                f"port {port} of {server.title} ({server.setting}) is in use by {who}.",
+                f"stop it, or choose another port: --set {server.setting}={port + 1}",
             ) from None
         if error.errno == errno.EADDRNOTAVAIL:
             raise ServerError(
-                f"servers.host = {host} is no address of this machine.", _HOST
+                f"servers.host = {host} is not an address of this machine.", _HOST
             ) from None
         raise ServerError(
             f"{server.title} cannot bind port {port} ({server.setting}): {error.strerror}.",
@@ -286,7 +288,7 @@ def _wait_for_all(
             for server in list(waiting):
                 record = records[server.name]
                 if record is None or not record.alive:
-                    raise _failed(folder, server, "ended while it started")
+                    raise _failed(folder, server, "exited during start-up")
                 if answers(record.host, record.port, server.health, server.answer, 1.0):
                     waiting.remove(server)
                     advance(1)

@@ -116,7 +116,8 @@ def up(project: Project, settings: Settings) -> list[dict[str, str]]:
         local.append(server)
     if local and not launch.is_loopback(settings.servers.host):
         warnings.warn(
-            f"servers.host = {settings.servers.host}: whoever reaches this machine can read and "
+            f"servers.host = {settings.servers.host}: anyone who can reach this machine can read "
+            "and "
             "change experiments, models and flows, without a password.",
             ChromaflowWarning,
             stacklevel=2,

@@ -128,7 +128,7 @@ def wait_for_server(project: Project, settings: Settings) -> None:
         gone = not launch.listens(host, parts.port)
         if gone or time.monotonic() > deadline:
             log = servers_folder(project) / _LOG
-            problem = "ended while it started" if gone else "was not ready in servers.start_timeout"
+            problem = "exited during start-up" if gone else "was not ready in servers.start_timeout"
             tail = launch.last_lines(log)
             raise ServerError(
                 f"the Prefect server at {url} {problem}" + (f":\n{tail}" if tail else "."),

@@ -45,7 +45,7 @@ class DescribeResult:
 
     def summary(self) -> str:
         """The result in one line for the terminal."""
-        sent = f", told to {self.server}" if self.server else ""
+        sent = f", reported to {self.server}" if self.server else ""
         return f"{self.folder}: snapshot {self.digest[:12]}{sent}"
 
 
@@ -65,7 +65,7 @@ def describe(project: Project, settings: Settings) -> DescribeResult:
     """
     snapshot = read_snapshot(project)
     folder = project.data_description
-    pages = {"how it was judged": project.data_docs, "contact sheets": project.contact_sheets}
+    pages = {"how it was validated": project.data_docs, "contact sheets": project.contact_sheets}
     links = {
         title: os.path.relpath(page / "index.html", folder)
         for title, page in pages.items()

@@ -40,7 +40,7 @@ class IngestResult:
         lines = [f"data/raw: {counts.images} images, {state}, {self.snapshot}"]
         if counts.undecodable:
             lines.append(
-                f"{counts.undecodable} of them cannot be read; chromaflow validate tells why"
+                f"{counts.undecodable} of them cannot be read; chromaflow validate reports why"
             )
         if counts.removed:
             lines.append(f"{counts.removed} of the last snapshot are no longer there")

@@ -190,7 +190,7 @@ def translate_errors(uri: str) -> Iterator[None]:
         yield
     except (MlflowException, SQLAlchemyError, requests.RequestException) as error:
         text, address = first_line(error), public_address(uri)
-        remedy = _REMEDY if is_server(uri) else f"look at {address}: is it whole, may you write it?"
+        remedy = _REMEDY if is_server(uri) else f"look at {address}: is it intact and writable?"
         # Neither type nor error code of MLflow's tell this from its other errors.
         if "out-of-date database schema" in text:
             remedy = f"copy the database away, then: mlflow db upgrade {address}"

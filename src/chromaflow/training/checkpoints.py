@@ -23,7 +23,7 @@ def disk_error(error: OSError, what: str) -> UserError:
     reason = "the disk is full" if error.errno in _FULL else f"{error.strerror}"
     return UserError(
         f"{what} cannot be written: {reason}. The last complete checkpoint is kept.",
-        "fix that and run chromaflow train again: it goes on from there",
+        "fix that and run chromaflow train again: it resumes from there",
     )
 
 
@@ -72,7 +72,7 @@ def readable(path: Path) -> bool:
     # Broken bytes make the unpickler raise almost anything.
     except Exception as error:
         first = str(error).partition("\n")[0]
-        message = f"the checkpoint {path} cannot be read, so the training starts anew: {first}"
+        message = f"the checkpoint {path} cannot be read, so the training starts over: {first}"
         warnings.warn(message, ChromaflowWarning, stacklevel=2)
         path.unlink()
         return False

@@ -193,7 +193,7 @@ def _module(project: Project, settings: Settings) -> ColorizerTraining:
     model, training, network = _build(project, settings), settings.training, settings.model.network
     if training.crop % model.multiple:
         raise SettingsError(
-            f"training.crop = {training.crop} is no multiple of {model.multiple}.",
+            f"training.crop = {training.crop} is not a multiple of {model.multiple}.",
             f"set training.crop={training.crop // model.multiple * model.multiple}",
         )
     pretrained = isinstance(network, PretrainedNetwork) and network.weights != NONE

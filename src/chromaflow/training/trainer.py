@@ -81,7 +81,8 @@ def explain_memory_errors(settings: Settings) -> Iterator[None]:
         told = str(error).partition("\n")[0].rpartition("DefaultCPUAllocator: ")[2]
         told = ". ".join(told.split(". ")[:2]).rstrip(".") or "out of memory"
         raise TrainingStoppedError(
-            f"the training needs more memory than there is: {told}. The last checkpoint is kept.",
+            f"the training needs more memory than is available: {told}. The last checkpoint is "
+            "kept.",
             f"lower training.batch ({training.batch}; training.accumulate takes a larger one in "
             f"parts), training.crop ({training.crop}) or "
             f"model.network.width ({settings.model.network.width:g}), "

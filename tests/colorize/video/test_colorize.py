@@ -117,7 +117,7 @@ def test_sound_that_cannot_be_held_is_encoded_anew(
 ) -> None:
     clip = write_clip(tmp_path / "old.avi", pan(), sound="adpcm_ms", codec="mpeg4")
     result, _, _ = colored(tint, clip, out)
-    assert "sound was encoded anew" in result["notes"][0]
+    assert "sound was re-encoded" in result["notes"][0]
     with av.open(result["target"]) as container:
         sound = container.streams.audio[0]
         assert sound.codec_context.name == "aac"
@@ -205,9 +205,9 @@ def test_what_is_no_video_is_refused_by_name(
     empty = tmp_path / "empty.mp4"
     empty.touch()
     for path, reason in (
-        (text, "not a video"),
-        (playlist, "not a video"),
-        (cut(clip, 0.6), "not a video"),  # its table stood at its end
+        (text, "not a supported video"),
+        (playlist, "not a supported video"),
+        (cut(clip, 0.6), "not a supported video"),  # its table stood at its end
         (empty, "no bytes"),
         (tmp_path / "missing.mp4", "cannot be read: No such file"),
         (tmp_path, "not a file"),
@@ -235,7 +235,7 @@ def test_a_video_without_frames_or_pictures_is_refused(
         film = container.add_stream("ffv1", rate=25)
         film.width, film.height, film.pix_fmt = 96, 64, "yuv420p"
         container.start_encoding()
-    with pytest.raises(DataError, match=r"bare\.mkv is not a video that is read, or"):
+    with pytest.raises(DataError, match=r"bare\.mkv is not a supported video, or"):
         colorize_video(tint, bare, out)
 
 

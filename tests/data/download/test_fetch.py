@@ -283,7 +283,9 @@ def test_a_host_that_is_down_is_given_up(tmp_path: Path) -> None:
     items = [Download(gone.url(f"/{i}.png"), tmp_path / f"{i}.png") for i in range(60)]
     report = run(tmp_path, *items, retries=1)
     assert report.summary.states["failed"] == 60
-    given_up = report.summary.reasons["the host was given up: the host cannot be reached"]
+    given_up = report.summary.reasons[
+        "requests to the host were stopped: the host cannot be reached"
+    ]
     assert given_up > 30
     assert all(row.passing for row in report.rows)
 
@@ -358,7 +360,7 @@ def test_one_necessary_file(server: Server, tmp_path: Path) -> None:
     late = Download(server.put("/c.zip", body, failures=9), tmp_path / "c.zip")
     with pytest.raises(ServerError, match="500") as passing:
         fetch_one(late, policy(retries=1))
-    assert "it goes on" in passing.value.remedy
+    assert "it resumes" in passing.value.remedy
 
 
 def test_the_table_groups_reasons(

@@ -49,7 +49,7 @@ def test_mirrors_replace_the_longest_prefix(server: Server, tmp_path: Path) -> N
     assert one(cache, address, "b.png", mirrors=mirrors)[0] == "fetched"
     assert (cache / "b.png").read_bytes() == LARGE
     state, reason = one(cache, "http://gone.invalid/shelf/no.png", "c.png", mirrors=mirrors)
-    assert (state, reason) == ("failed", "the store holds no such file")
+    assert (state, reason) == ("failed", "the store has no such file")
     state, reason = one(cache, address, "d.png", mirrors=mirrors, largest_file="1kB")
     assert state == "failed"
     assert "download.largest_file" in reason
@@ -78,7 +78,7 @@ def test_object_stores_serve_as_mirrors(
     state, reason = one(tmp_path, "http://gone.invalid/page.png", "c.png", mirrors=mirrors)
     assert (state, reason) == ("failed", "a page of HTML came instead of an image")
     state, reason = one(tmp_path, "http://gone.invalid/no.png", "d.png", mirrors=mirrors)
-    assert (state, reason) == ("failed", "the store holds no such file")
+    assert (state, reason) == ("failed", "the store has no such file")
 
     def refuse(*_: object, **__: object) -> None:
         raise RuntimeError("key=secret")
@@ -104,7 +104,7 @@ def test_a_store_whose_package_is_missing_names_it(
 def test_pipes_and_devices_are_no_files(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.png")
     for place in ((tmp_path / "pipe.png").as_uri(), "file:///dev/zero"):
-        assert one(tmp_path, place, "b.png") == ("failed", "the store holds no such file")
+        assert one(tmp_path, place, "b.png") == ("failed", "the store has no such file")
 
 
 def test_a_cache_that_cannot_be_written_is_named(server: Server, tmp_path: Path) -> None:

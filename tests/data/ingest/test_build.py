@@ -222,7 +222,7 @@ def test_a_full_disk_is_told_and_leaves_the_old_snapshot(checkout: Project, fold
 def test_a_manifest_that_is_none_is_told(checkout: Project, folder: Path) -> None:
     checkout.raw.mkdir(parents=True)
     (checkout.raw / "manifest.parquet").write_bytes(b"PAR1 not at all")
-    with pytest.raises(DataError, match=r"manifest\.parquet is no manifest"):
+    with pytest.raises(DataError, match=r"manifest\.parquet is not a manifest"):
         build_snapshot(checkout, settings_of(folder))
 
 
@@ -277,7 +277,7 @@ def test_hostile_pictures_are_named_and_odd_ones_are_taken(checkout: Project, fo
     assert build_snapshot(checkout, settings_of(folder)).undecodable == 2
     errors = {row["url"]: row["error"] for row in rows(checkout)}
     assert errors.pop("folder:huge.jpg").startswith("50000×50000 pixels are more than")
-    assert errors.pop("folder:page.jpg") == "no image format that is known"
+    assert errors.pop("folder:page.jpg") == "unknown image format"
     assert set(errors.values()) == {None}
 
 

@@ -103,7 +103,7 @@ def test_a_broken_record_is_told(tmp_path: Path, text: str) -> None:
     project = Project(tmp_path)
     project.quality_record.parent.mkdir(parents=True)
     project.quality_record.write_text(text)
-    with pytest.raises(DataError, match=r"quality\.json is no record") as caught:
+    with pytest.raises(DataError, match=r"quality\.json is not a record") as caught:
         drift.read(project)
     assert "git checkout" in caught.value.remedy
 

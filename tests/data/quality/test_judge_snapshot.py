@@ -26,7 +26,7 @@ def checkout(tmp_path: Path) -> Project:
 
 def faulty() -> list[Row]:
     """Forty good rows and one row for each way to be refused."""
-    broken = {**dict.fromkeys(MEASURES), "decodes": False, "error": "it holds no bytes"}
+    broken = {**dict.fromkeys(MEASURES), "decodes": False, "error": "it is empty"}
     return [
         *[row(index) for index in range(1, 41)],
         row(50, **broken, sha256="00"),
@@ -60,14 +60,14 @@ def test_each_fault_goes_to_quarantine_with_its_reasons(checkout: Project) -> No
     refused = rows_of(checkout.validated / "quarantine.parquet")
     reasons = {int(key, 16): found["reasons"] for key, found in refused.items()}
     assert reasons == {
-        50: ["does not decode: it holds no bytes"],
-        51: ["does not decode: it holds no bytes"],
+        50: ["does not decode: it is empty"],
+        51: ["does not decode: it is empty"],
         52: ["shorter side 63 px is below quality.min_side = 64"],
         53: ["aspect 4.16667 is above quality.max_aspect = 4"],
         54: ["grey: mean chroma 2.999 is below quality.min_chroma = 3"],
         55: ["tinted: spread of chroma 2.499 is below quality.min_chroma_spread = 2.5"],
         56: [f"duplicate of {7:016x}"],
-        57: ["no license: source.license can name one"],
+        57: ["no license: source.license can state one"],
         59: [f"near {8:016x} and {9:016x}, which belong to different groups"],
     }
     for kind in KINDS.values():

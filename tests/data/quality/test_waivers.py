@@ -29,7 +29,7 @@ def test_a_decision_is_recorded_with_who_when_why_and_bytes(checkout: Project) -
     assert made.when.endswith("+00:00")
     assert waivers.read(checkout) == [made]
     text = checkout.waivers.read_text()
-    assert text.startswith("# Images that may train")
+    assert text.startswith("# Images that may be used for training")
     assert yaml.safe_load(text)[0]["sha256"] == DIGEST
 
 
@@ -68,12 +68,12 @@ def test_without_git_the_system_tells_who(tmp_path: Path, monkeypatch: pytest.Mo
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("{", "is no list of waivers"),
-        ("a: 1", "it is no list"),
+        ("{", "is not a list of waivers"),
+        ("a: 1", "it is not a list"),
         ("- id: x", "sha256"),
         (f"- {{id: x, sha256: {DIGEST}, rules: [], why: w, who: a, when: b}}", "rules"),
         (f"- &a {{id: x, sha256: {DIGEST}, rules: [r], why: w, who: a, when: b}}\n- *a", "twice"),
-        ("- !!python/object/apply:os.system [echo]", "is no list of waivers"),
+        ("- !!python/object/apply:os.system [echo]", "is not a list of waivers"),
     ],
 )
 def test_a_broken_file_is_told(tmp_path: Path, text: str, reason: str) -> None:

@@ -102,9 +102,9 @@ def overlapping(path: Path) -> None:
         (link, "is a link"),
         (bomb, "unpacks to more than"),
         (twice, "twice"),
-        (truncated, "no whole zip archive"),
-        (lambda path: path.write_bytes(b"Rar!"), "no whole zip archive"),
-        (lambda path: path.write_bytes(b""), "no whole zip archive"),
+        (truncated, "not a complete zip archive"),
+        (lambda path: path.write_bytes(b"Rar!"), "not a complete zip archive"),
+        (lambda path: path.write_bytes(b""), "not a complete zip archive"),
         (lambda path: path.mkdir(), "cannot be read"),
         (str, "cannot be read"),  # nothing is there
         (lambda path: pack(path, {"s/readme.txt": b""}), "holds no"),

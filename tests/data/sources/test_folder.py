@@ -105,7 +105,7 @@ def test_a_folder_that_cannot_be_listed_is_named(
         ("", "names no folder"),
         ("missing", "does not exist"),
         ("~nobody-of-this-name/photographs", "does not exist"),
-        ("../photographs/a.png", "is no folder"),
+        ("../photographs/a.png", "is not a folder"),
         ("../empty", "holds no image"),
         (".", "holds this checkout"),
         ("..", "holds this checkout"),

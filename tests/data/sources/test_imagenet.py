@@ -146,9 +146,9 @@ def test_hostile_members_are_named_and_the_rest_goes_on(checkout: Project, tmp_p
     }
     assert reasons[f"{CASTLE}_link.JPEG"] == "the member is a link"
     assert reasons[f"{CASTLE}_hard.JPEG"] == "the member is a link"
-    assert reasons[f"{CASTLE}_pipe.JPEG"] == "the member is no plain file"
-    assert reasons[f"{CASTLE}_climb.JPEG"] == "the member leads out of the archive"
-    assert reasons[f"{CASTLE}_root.JPEG"] == "the member leads out of the archive"
+    assert reasons[f"{CASTLE}_pipe.JPEG"] == "the member is not a regular file"
+    assert reasons[f"{CASTLE}_climb.JPEG"] == "the member points outside the archive"
+    assert reasons[f"{CASTLE}_root.JPEG"] == "the member points outside the archive"
     assert "broken" in reasons[f"imagenet:{CHURCH}.tar"]
     assert sum(isinstance(content, bytes) for _, content in told(source).values()) >= 5
     assert source.skipped == 1
@@ -167,8 +167,8 @@ def test_a_member_that_claims_to_be_huge_is_not_read(checkout: Project, tmp_path
 @pytest.mark.parametrize(
     ("make", "problem"),
     [
-        (lambda path: path.write_bytes(b"no archive at all" * 90), "no whole tar archive"),
-        (lambda path: path.write_bytes(b""), "no whole tar archive"),
+        (lambda path: path.write_bytes(b"no archive at all" * 90), "not a complete tar archive"),
+        (lambda path: path.write_bytes(b""), "not a complete tar archive"),
         (lambda path: path.write_bytes(pack({"readme.txt": b""})), "holds no image"),
         (lambda path: path.mkdir(), "holds no folder train"),
         (str, "does not exist"),

@@ -97,7 +97,7 @@ def test_a_long_table_is_not_held_in_memory(checkout: Project, tmp_path: Path) -
     [
         ("", b"", "names no table"),
         ("a.csv", None, "cannot be read"),
-        ("a.xlsx", b"x", "ends in none of"),
+        ("a.xlsx", b"x", "does not end in"),
         ("a.csv", b"", "no column url"),
         ("a.csv", b"address\nhttps://a/b.jpg\n", "no column url; it has address"),
         ("a.csv", b"url\n\n\n", "holds no address"),

@@ -190,12 +190,12 @@ class TestFaults:
     def test_missing_chunk(self, split: Path) -> None:
         victim = sorted(split.glob("*.bin"))[2]
         victim.unlink()
-        self.refuses(split, str(victim), "missing or cut short")
+        self.refuses(split, str(victim), "missing or truncated")
 
     def test_chunk_cut_short(self, split: Path) -> None:
         victim = sorted(split.glob("*.bin"))[2]
         victim.write_bytes(victim.read_bytes()[:-1])
-        self.refuses(split, str(victim), "missing or cut short")
+        self.refuses(split, str(victim), "missing or truncated")
 
     @pytest.mark.parametrize("place", [0, 4, 8, 40, 44, 60, 70])
     @pytest.mark.parametrize("value", [0, 5, 2**32 - 1])

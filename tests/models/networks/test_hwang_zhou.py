@@ -83,7 +83,7 @@ def test_published_skips_have_no_weights() -> None:
         ({"width": 0}, "set model.network.width"),
         ({"backbone": "vgg61"}, "timm has no network 'vgg61'"),
         ({"backbone": "vit_tiny_patch16_224"}, "twice the one before"),
-        ({"weights": "weights.bin"}, "is no safetensors file"),
+        ({"weights": "weights.bin"}, "is not a safetensors file"),
     ],
 )
 def test_mistakes_are_told(sizes: dict[str, object], told: str) -> None:

@@ -140,7 +140,7 @@ def test_one_snapshot_is_one_run_however_often_it_is_told(checkout: Project) -> 
 
 
 def refused(url: str, told: list[RunEvent], environment: Mapping[str, str] | None = None) -> str:
-    with pytest.warns(ChromaflowWarning, match="were not taken") as caught:
+    with pytest.warns(ChromaflowWarning, match="were not accepted") as caught:
         assert not openlineage.send(url, told, KEY if environment is None else environment)
     (warning,) = caught
     assert "top-secret" not in str(warning.message)

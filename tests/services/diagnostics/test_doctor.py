@@ -40,7 +40,7 @@ def test_new_checkout(project: Project, values: Settings) -> None:
     version = importlib.metadata.version("mlflow")
     assert f"mlflow {version}" in checks["packages [tracking]"].detail
     assert checks["data snapshot"].remedy == "chromaflow retrain"
-    assert checks["champion"].detail == "nothing serves yet"
+    assert checks["champion"].detail == "no champion yet"
     assert checks["pinned versions"].remedy == "make lock"
     assert checks["dvc.yaml"].detail == "the folder .dvc is missing"
     assert all(check.remedy for check in checks.values() if check.state != "ok")
@@ -129,7 +129,7 @@ def test_taken_port(project: Project, values: Settings) -> None:
     with socket.create_server(("127.0.0.1", values.servers.mlflow_port)):
         check = by_name(examine(project, values))["MLflow server"]
     assert check.state == "warning"
-    assert f"port {values.servers.mlflow_port} is taken by process " in check.detail
+    assert f"port {values.servers.mlflow_port} is in use by process " in check.detail
     assert "servers.mlflow_port=" in check.remedy
 
 

@@ -59,7 +59,7 @@ def values(monkeypatch: pytest.MonkeyPatch) -> Settings:
 
 
 def test_reasons_in_words(checkout: Project) -> None:
-    assert module.stale_stages(checkout) == {"never": ["it never ran here"]}
+    assert module.stale_stages(checkout) == {"never": ["it has not run here"]}
     (checkout.root / "in.txt").write_text("two")
     (checkout.root / "code" / "a.py").unlink()
     (checkout.root / "out.txt").unlink()
@@ -129,14 +129,14 @@ def test_whole_status(
     assert json.loads(json.dumps(result)) == result
     assert result == {
         "serving": {"remedy": "chromaflow retrain"},
-        "stale": {"never": ["it never ran here"]},
+        "stale": {"never": ["it has not run here"]},
         "unfinished": [],
         "servers": {},
     }
     module.render(result)
     text = capsys.readouterr().out
     assert "nothing yet → chromaflow retrain" in text
-    assert "never: it never ran here" in text
+    assert "never: it has not run here" in text
     assert "none answers → chromaflow up" in text
 
 

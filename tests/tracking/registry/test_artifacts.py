@@ -106,7 +106,7 @@ def test_an_artifact_that_mlflow_does_not_give_is_told(
 ) -> None:
     unknown = replace(version, version=99, source="s3://elsewhere")
     with (
-        pytest.raises(ModelError, match="the artifact of models:/chromaflow/99 cannot be had"),
+        pytest.raises(ModelError, match="the artifact of models:/chromaflow/99 cannot be fetched"),
         registry.verified_folder(unknown),
     ):
         pytest.fail("it was used")

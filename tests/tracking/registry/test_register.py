@@ -111,7 +111,7 @@ def test_weights_that_dvc_did_not_make_get_no_lock(
     (project.root / "dvc.lock").write_text("stages: {}\n")
     run = register(project, settings).run_id
     lock = version_of(project, settings, candidate).facts.run.lock
-    assert lock == LockFacts("none: no entry of dvc.lock is about these weights")
+    assert lock == LockFacts("none: no entry of dvc.lock matches these weights")
     client = connect(project, settings)
     assert RunFacts.from_tags(client.get_run(run).data.tags).lock == lock
     assert "lineage/dvc.lock.txt" not in {f.path for f in client.list_artifacts(run, "lineage")}

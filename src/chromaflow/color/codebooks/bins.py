@@ -158,7 +158,7 @@ def check_numbers(codebook: str, **numbers: float) -> None:
             or not isinstance(value, int | float)
             or not math.isfinite(value)
         ):
-            raise ModelError(f"codebook {codebook}: {name} = {value!r} is no number")
+            raise ModelError(f"codebook {codebook}: {name} = {value!r} is not a number")
 
 
 def check_positive(codebook: str, **numbers: float) -> None:

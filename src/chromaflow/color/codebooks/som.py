@@ -101,7 +101,7 @@ def learn_map(histogram: npt.NDArray[np.integer[Any]], neurons: int) -> _Array:
     if len(counts) < neurons:
         raise ModelError(
             f"the training photographs have {len(counts)} colors, too few for {neurons} neurons.",
-            "lower model.neurons, or train on more photographs",
+            "lower model.codebook.neurons, or train on more photographs",
         )
     grid = places(neurons)
     apart = ((grid[:, None] - grid) ** 2).sum(axis=-1)

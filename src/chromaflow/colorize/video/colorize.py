@@ -107,7 +107,7 @@ def colorize_video(
     (key_predictor or predictor).check(options)
     if options.hints is not None and options.hints.local is not None:
         raise SettingsError(
-            f"{options.hints.local.path} tells of one picture, but {source} is a video.",
+            f"{options.hints.local.path} is for one picture, but {source} is a video.",
             "give a palette, a reference or a saturation",
         )
     output = choose_output(source, target, overwrite, video_output_in, FORMAT_OF_SUFFIX)

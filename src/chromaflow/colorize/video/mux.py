@@ -72,7 +72,7 @@ def _added(
         except (ValueError, av.FFmpegError):
             if isinstance(stream, AudioStream) and stream.codec_context:
                 copies[stream.index] = _EncodedAnew(result, stream)
-                notes.append(f"its sound was encoded anew: {suffix} holds no {name}")
+                notes.append(f"its sound was re-encoded: {suffix} holds no {name}")
             else:
                 notes.append(f"its {stream.type} was left out: {suffix} holds no {name}")
     return copies

@@ -122,7 +122,7 @@ def opened(path: Path) -> Iterator[InputContainer]:
         container = av.open(str(path.resolve()), options=_OPTIONS, metadata_errors="replace")
     except (av.FFmpegError, ValueError):
         raise DataError(
-            f"{path} is not a video that is read, or it is damaged or cut off.",
+            f"{path} is not a supported video, or it is damaged or truncated.",
             "if it plays, convert it to MP4 or Matroska",
         ) from None
     with container:
@@ -138,7 +138,7 @@ def video_stream(container: InputContainer, path: Path) -> VideoStream:
     for stream in container.streams.video:
         if not stream.disposition & Disposition.attached_pic:
             if stream.codec_context is None:
-                raise DataError(f"{path}: its video is of a kind that is not read.")
+                raise DataError(f"{path}: its video is in an unsupported format.")
             return stream
     raise DataError(f"{path} holds no video.")
 
@@ -199,7 +199,7 @@ def _described(
     if context.color_trc in _HIGH_DYNAMIC_RANGE:
         video.notes.append("its high dynamic range was read as standard range")
     if any(component.bits > 8 for component in first.format.components):
-        video.notes.append("written with 8 bits: H.264 is shown everywhere with no more")
+        video.notes.append("written with 8 bits: some players do not support H.264 with more")
     return video
 
 
@@ -298,5 +298,5 @@ def _size_changes(video: Video, frame: VideoFrame) -> DataError:
     return DataError(
         f"{video.path} changes its size {where} from {width} × {height} to "
         f"{frame.width} × {frame.height}.",
-        "cut it there, and color the parts",
+        "split it there, and color the parts",
     )

@@ -26,7 +26,7 @@ def shown(address: str) -> str:
         parts = urlsplit(address)
         place = parts.netloc.rpartition("@")[2]
     except ValueError:
-        return "an address that cannot be read"
+        return "an invalid address"
     query = "?…" if parts.query else ""
     return re.sub(r"[^\x20-\x7e]", "?", f"{parts.scheme}://{place}{parts.path}") + query
 
@@ -61,11 +61,11 @@ def check_address(address: str) -> None:
         place = bool(parts.hostname) or (parts.scheme == "file" and bool(parts.path))
         _ = parts.port  # raises for a port that is no number
     except ValueError:
-        raise RefusedError("the address cannot be read") from None
+        raise RefusedError("the address is invalid") from None
     if parts.scheme not in HTTP | STORES:
-        raise RefusedError(f"addresses of the kind {parts.scheme[:10]!r} are not fetched")
+        raise RefusedError(f"addresses with the scheme {parts.scheme[:10]!r} are not fetched")
     if not place:
-        raise RefusedError("the address names no host")
+        raise RefusedError("the address has no host")
 
 
 def host_of(address: str) -> str:
@@ -102,7 +102,7 @@ def check_redirect(old: str, new: str) -> None:
     """
     before, after = urlsplit(old).scheme, urlsplit(new).scheme
     if after not in HTTP:
-        raise RefusedError(f"redirected to an address of the kind {after[:10]!r}")
+        raise RefusedError(f"redirected to an address with the scheme {after[:10]!r}")
     if before == "https" and after == "http":
         raise RefusedError("redirected from https to http")
 

@@ -16,10 +16,10 @@ from chromaflow.errors import DataError
 from chromaflow.project import files
 from chromaflow.settings import DownloadSettings
 
-GO_ON = "run the command again: it goes on from here"
+GO_ON = "run the command again: it resumes from here"
 # A path that cannot be a file is that file's fault; other errors of the disk concern all of them.
 BAD_PATHS = (errno.ENAMETOOLONG, errno.EISDIR, errno.ENOTDIR, errno.ELOOP, errno.EILSEQ)
-NO_PATH = "no path for a file: {}"
+NO_PATH = "not a path for a file: {}"
 _CHECKSUM = re.compile(r"(?i)sha256:[0-9a-f]{64}|md5:[0-9a-f]{32}")
 _LONGEST_NAME = 240  # bytes; most disks allow 255, and a part's name is longer
 
@@ -51,7 +51,7 @@ def name_in(cache: Path, path: Path) -> str:
     whole, root = os.path.normpath(path), os.path.join(os.path.normpath(cache), "")  # noqa: PTH118
     name = os.path.basename(whole)  # noqa: PTH119
     if not whole.startswith(root) or name.startswith("."):
-        raise RefusedError("its path leads out of the cache")
+        raise RefusedError("its path is outside the cache")
     if len(os.fsencode(name)) > _LONGEST_NAME:
         raise RefusedError(NO_PATH.format("its name is too long"))
     return whole.removeprefix(root)
@@ -110,7 +110,11 @@ def check_budget(cache: Path, wanted: Sequence[Download], policy: DownloadSettin
             f"{len(wanted)} files of about {size_text(needed)} do not fit into {cache}: "
             f"{size_text(free)} are free, of which download.reserve = "
             f"{size_text(policy.reserve)} stay so"
-            + (f" ({guessed} sizes are download.typical_file)." if guessed else "."),
+            + (
+                f" ({guessed} sizes are unknown, assumed to be download.typical_file)."
+                if guessed
+                else "."
+            ),
             f"make room, or take fewer images; then {GO_ON}",
         )
 

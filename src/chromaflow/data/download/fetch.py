@@ -265,7 +265,7 @@ def fetch_one(
         problem = f"{addresses.shown(item.address)} cannot be fetched: {outcome.reason}."
         if outcome.passing:
             raise ServerError(problem, remedy or GO_ON)
-        raise DataError(problem, remedy or "download.mirrors can name another place that has it")
+        raise DataError(problem, remedy or "download.mirrors can name a mirror that has it")
     return item.path
 
 

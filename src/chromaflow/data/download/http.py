@@ -106,7 +106,7 @@ def _url(address: str) -> URL:
     try:
         return URL(address, encoded=bool(re.fullmatch(r"[!-~]+", address)))
     except ValueError:
-        raise RefusedError("the address cannot be read") from None
+        raise RefusedError("the address is invalid") from None
 
 
 class Transfer:
@@ -188,11 +188,11 @@ class Transfer:
             except (ConnectionError, ssl.SSLError):
                 failure = PassingError("the connection ended early")
             except socket.gaierror:
-                failure = PassingError("the host's name is not known")
+                failure = PassingError("the host name cannot be resolved")
             except TimeoutError:
                 failure = PassingError("the server stalled")
             except ValueError:  # such as names of hosts that cannot be encoded
-                failure = RefusedError("the address cannot be read")
+                failure = RefusedError("the address is invalid")
             if isinstance(failure, RefusedError) or not self._journal.started(job.name):
                 partial.remove()
             raise failure
@@ -268,7 +268,7 @@ class Transfer:
             if self._continues(partial, response, started):
                 return partial.size
             partial.empty()
-            raise PassingError("the server sent another part than asked for")
+            raise PassingError("the server sent a different range than requested")
         if status in _PASSING:
             raise PassingError(_status_text(status), _seconds_to_wait(response.headers))
         if status != http.HTTPStatus.OK:
@@ -325,13 +325,13 @@ class Transfer:
 
 # The first kind that fits counts; what the client says itself may hold an address.
 _PROBLEMS: tuple[tuple[type[aiohttp.ClientError], str], ...] = (
-    (aiohttp.ClientConnectorDNSError, "the host's name is not known"),
+    (aiohttp.ClientConnectorDNSError, "the host name cannot be resolved"),
     (aiohttp.ClientProxyConnectionError, "the proxy cannot be reached"),
     (aiohttp.ConnectionTimeoutError, "the host cannot be reached"),
     (aiohttp.ServerTimeoutError, "the server stalled"),
     (aiohttp.ClientConnectorError, "the host cannot be reached"),
-    (aiohttp.ClientHttpProxyError, "the proxy refuses"),
-    (aiohttp.ClientResponseError, "the server's answer is no HTTP"),
+    (aiohttp.ClientHttpProxyError, "the proxy refused the request"),
+    (aiohttp.ClientResponseError, "the server's answer is not HTTP"),
 )
 
 
@@ -339,7 +339,7 @@ def _explained(error: aiohttp.ClientError) -> RefusedError | PassingError:
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
         return RefusedError("the server's certificate is not valid")
     if isinstance(error, aiohttp.InvalidURL):
-        return RefusedError("the address cannot be read")
+        return RefusedError("the address is invalid")
     reasons = (reason for kind, reason in _PROBLEMS if isinstance(error, kind))
     reason = next(reasons, "the connection ended early")
     unknown = isinstance(error, aiohttp.ClientConnectorDNSError) and (

@@ -98,9 +98,9 @@ async def fetch(job: Job, journal: Journal, limit: Limit, on_bytes: OnBytes) -> 
 
 def _explained(error: Exception) -> Exception:
     if isinstance(error, (FileNotFoundError, IsADirectoryError)):
-        return RefusedError("the store holds no such file")
+        return RefusedError("the store has no such file")
     if isinstance(error, PermissionError):
-        return RefusedError("the store gives no permission")
+        return RefusedError("the store denies permission")
     full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT)
     if full or isinstance(error, (RefusedError, PassingError)):
         return error

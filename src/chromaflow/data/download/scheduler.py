@@ -162,6 +162,6 @@ class Schedule:
 
     def give_up(self, host: Host, reason: str) -> None:
         """Ask nothing of a host any more; its jobs are handed out at once, to be ended."""
-        host.verdict = f"the host was given up: {reason}"
+        host.verdict = f"requests to the host were stopped: {reason}"
         host.not_before = 0.0
         self._changed.set()

@@ -341,5 +341,5 @@ def build_snapshot(
         except OSError as error:
             raise DataError(
                 f"{error.filename or project.raw}: {error.strerror or error}",
-                "make room or change the permissions, then run the command again: it goes on",
+                "make room or change the permissions, then run the command again: it resumes",
             ) from None

@@ -88,7 +88,9 @@ def _measure(data: bytes, max_pixels: int) -> Inspection:
     with open_image(io.BytesIO(data), max_pixels) as image:
         # MPO is how phones store a JPEG with a second, small picture.
         if image.format != "MPO" and getattr(image, "is_animated", False):
-            return Inspection(False, error="it holds more than one picture, so it is no photograph")
+            return Inspection(
+                False, error="it holds more than one picture, so it is not a photograph"
+            )
         width, height = image.size
         if image.getexif().get(_ORIENTATION, 1) in (5, 6, 7, 8):
             width, height = height, width
@@ -118,7 +120,7 @@ def _measure(data: bytes, max_pixels: int) -> Inspection:
 def _explain(error: Exception) -> str:
     # Its text names the buffer's address, which differs from run to run.
     unknown = isinstance(error, UnidentifiedImageError)
-    return "no image format that is known" if unknown else f"it is broken: {error}"
+    return "unknown image format" if unknown else f"it is broken: {error}"
 
 
 def inspect(data: bytes, max_pixels: int) -> Inspection:
@@ -132,7 +134,7 @@ def inspect(data: bytes, max_pixels: int) -> Inspection:
         max_pixels: A larger picture is taken for a decompression bomb.
     """
     if not data:
-        return Inspection(False, error="it holds no bytes")
+        return Inspection(False, error="it is empty")
     try:
         return _measure(data, max_pixels)
     except TooManyPixelsError as error:

@@ -131,4 +131,4 @@ def published(
 
 def fetch_anew(path: Path) -> str:
     """The remedy for a fetched file that is broken."""
-    return f"rm {path}, then run the command again: it fetches the file anew"
+    return f"rm {path}, then run the command again: it downloads the file again"

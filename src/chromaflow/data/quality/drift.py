@@ -82,8 +82,8 @@ def read(project: Project) -> Record | None:
         return None
     except (OSError, ValueError, ValidationError) as error:
         raise DataError(
-            f"{path} is no record of a snapshot: {str(error).splitlines()[0]}",
-            f"git checkout {path}, or rm {path} to start anew",
+            f"{path} is not a record of a snapshot: {str(error).splitlines()[0]}",
+            f"git checkout {path}, or rm {path} to start over",
         ) from None
     return record
 

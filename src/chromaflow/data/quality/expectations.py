@@ -109,7 +109,7 @@ def row_rules(
     rules = [
         Rule("decodes", decodes, "does not decode: {error}"),
         Rule("unique", unique, "duplicate of {copy_of}"),
-        Rule("license", licensed, "no license: source.license can name one"),
+        Rule("license", licensed, "no license: source.license can state one"),
     ]
     for name, column, values, patterns in (
         ("license_allowed", "license", licenses, quality.licenses),

@@ -173,9 +173,7 @@ def _check_tables(
             f"{project.quality_record}, by more than quality.max_drift = {quality.max_drift:g} "
             f"allows: {moved}"
         )
-        remedy = (
-            "if the change is meant: chromaflow validate --set quality.max_drift=0 accepts it, once"
-        )
+        remedy = "if intended: chromaflow validate --set quality.max_drift=0 accepts it, once"
     elif name in ("min_label_images", "max_label_share"):
         problem = (
             f"the labels of the accepted images fail quality.{name} = {getattr(quality, name):g}"

@@ -17,7 +17,8 @@ from chromaflow.project import files
 from chromaflow.project.paths import Project
 
 _HEADER = (
-    "# Images that may train although a rule refused them. `chromaflow quarantine release` and\n"
+    "# Images that may be used for training although a rule rejected them. `chromaflow "
+    "quarantine release` and\n"
     "# `chromaflow quarantine recall` write this file; commit it.\n"
 )
 
@@ -58,7 +59,7 @@ def read(project: Project) -> list[Waiver]:
     try:
         entries = yaml.safe_load(path.read_text(encoding="utf-8")) or []
         if not isinstance(entries, list):
-            raise ValueError("it is no list")
+            raise ValueError("it is not a list")
         waivers = [Waiver.model_validate(entry) for entry in entries]
     except FileNotFoundError:
         return []
@@ -75,7 +76,7 @@ def read(project: Project) -> list[Waiver]:
 
 def _broken(project: Project, reason: str) -> DataError:
     return DataError(
-        f"{project.waivers} is no list of waivers: {reason}.",
+        f"{project.waivers} is not a list of waivers: {reason}.",
         f"git checkout {project.waivers.name}, or correct it by hand",
     )
 

@@ -64,9 +64,9 @@ _RAW = (
     # The image is its member `<key>.<extension>`.
     Column("shard", pa.string(), "the tar archive that holds it, relative to data/raw"),
     Column("key", pa.string(), "its name in the archive, without extension"),
-    Column("error", pa.string(), "why it does not decode"),
+    Column("error", pa.string(), "why it cannot be decoded"),
     # `train`, `validation`, `test`, `historic`, or null.
-    Column("split_hint", pa.string(), "the split that the source tells, if any"),
+    Column("split_hint", pa.string(), "the split that the source defines, if any"),
 )
 _GROUP = Column(
     "group",
@@ -74,7 +74,7 @@ _GROUP = Column(
     "images that are near-duplicates or parts of one photograph share it",
 )
 _SPLIT = Column("split", pa.string(), "train, validation or test")
-_REASONS = Column("reasons", pa.list_(pa.string()), "why it may not train")
+_REASONS = Column("reasons", pa.list_(pa.string()), "why it was rejected")
 _RULES = Column("rules", pa.list_(pa.string()))
 
 MEANINGS = {column.name: column.meaning for column in (*_RAW, _GROUP, _SPLIT, _REASONS, _RULES)}
@@ -109,7 +109,7 @@ KINDS = {
     "historic": Kind(
         "historic.parquet",
         _schema(_GROUP),
-        "grey photographs to color, which never train or judge",
+        "grey photographs to color, never used for training or evaluation",
     ),
     "unused": Kind(
         "unused.parquet",
@@ -145,7 +145,7 @@ def read_manifest(path: Path) -> pa.Table:
         return pq.read_table(path, schema=SCHEMA)
     except (OSError, pa.ArrowException) as error:
         raise DataError(
-            f"{path} is no manifest of chromaflow: {error}", _ingest_again(path)
+            f"{path} is not a manifest of chromaflow: {error}", _ingest_again(path)
         ) from None
 
 

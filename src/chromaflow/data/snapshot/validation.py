@@ -97,7 +97,7 @@ class ValidationReport(_Part):
             reason = ": ".join(filter(None, (place, first["msg"])))
         except OSError as error:
             reason = error.strerror or str(error)
-        raise DataError(f"{path} is no report of a validation: {reason}.", "chromaflow validate")
+        raise DataError(f"{path} is not a validation report: {reason}.", "chromaflow validate")
 
     def to_json(self) -> dict[str, Any]:
         """The report as the file holds it."""

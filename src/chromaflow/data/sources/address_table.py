@@ -38,7 +38,7 @@ def open_table(
     if suffix == ".parquet":
         return _parquet_rows(path, name, columns, required, remedy)
     if suffix not in {".csv", ".tsv"}:
-        raise DataError(f"{name} ends in none of .csv, .tsv and .parquet.", remedy)
+        raise DataError(f"{name} does not end in .csv, .tsv or .parquet.", remedy)
     return text_rows(lambda: path.open("rb"), name, columns, required, remedy)
 
 

@@ -21,7 +21,7 @@ def leads_out(name: str) -> bool:
 def fault(member: zipfile.ZipInfo) -> str:
     """What makes a member of a zip archive dangerous; empty where nothing does."""
     if leads_out(member.filename):
-        return "leads out of the archive"
+        return "points outside the archive"
     if stat.S_ISLNK(member.external_attr >> 16):
         return "is a link"
     if member.file_size > LARGEST_MEMBER:
@@ -40,7 +40,7 @@ def members(path: Path, name: str, remedy: str) -> list[zipfile.ZipInfo]:
         remedy: The command that fixes it.
 
     Raises:
-        DataError: It cannot be read, is no whole zip archive, or its members overlap.
+        DataError: It cannot be read, is not a complete zip archive, or its members overlap.
     """
     try:
         size = path.stat().st_size
@@ -49,7 +49,7 @@ def members(path: Path, name: str, remedy: str) -> list[zipfile.ZipInfo]:
     except OSError as error:
         raise DataError(f"{name} cannot be read: {error.strerror}.", remedy) from None
     except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:
-        raise DataError(f"{name} is no whole zip archive: {error}.", remedy) from None
+        raise DataError(f"{name} is not a complete zip archive: {error}.", remedy) from None
     if sum(member.compress_size for member in found) > size:
         raise DataError(f"{name} is refused: its members overlap.", remedy)
     return found

@@ -77,7 +77,7 @@ class Coco:
             source,
         )
         if not self._photos:
-            raise DataError(f"{path} lists no photograph that source.categories take.", _REMEDY)
+            raise DataError(f"{path} lists no photograph that matches source.categories.", _REMEDY)
         self._archive = project.locate(source.archive) if source.archive else None
         if self._archive is not None and not self._archive.exists():
             raise DataError(f"source.archive = {source.archive} does not exist.", _REMEDY_ARCHIVE)

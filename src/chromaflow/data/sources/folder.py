@@ -62,7 +62,7 @@ class Folder:
         if not self._names:
             kinds = " ".join(sorted(EXTENSIONS))
             raise DataError(
-                f"{self._name} holds no image ({kinds}); links to other folders are passed over.",
+                f"{self._name} holds no image ({kinds}); links to other folders are not followed.",
                 self.remedy,
             )
         self._names = self._choose(self._names, settings)
@@ -75,7 +75,7 @@ class Folder:
 
     def _check(self, project: Project) -> None:
         if not self._root.is_dir():
-            state = "is no folder" if self._root.exists() else "does not exist"
+            state = "is not a folder" if self._root.exists() else "does not exist"
             raise DataError(f"{self._name} {state}.", self.remedy)
         self._root = self._root.resolve()
         if project.root.resolve().is_relative_to(self._root):

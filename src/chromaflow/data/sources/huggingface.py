@@ -41,7 +41,7 @@ class Hub:
         remedy: The command that fixes what cannot be read.
 
     Raises:
-        DataError: The data set or the revision is not there, or may not be read with this token.
+        DataError: The data set or the revision does not exist, or may not be read with this token.
         ServerError: The hub does not answer.
     """
 
@@ -77,18 +77,20 @@ class Hub:
                 f"{name} may not be read with this token, or without one.", self._remedy
             ) from None
         except errors.HFValidationError:
-            raise DataError(f"{name}: its name is none; write OWNER/NAME.", self._remedy) from None
+            raise DataError(
+                f"{name}: its name is invalid; write OWNER/NAME.", self._remedy
+            ) from None
         except errors.RevisionNotFoundError:
             raise DataError(f"{name} has no such source.revision.", self._remedy) from None
         except (errors.RepositoryNotFoundError, FileNotFoundError):
             raise DataError(
-                f"{name} is not there, or may not be read with this token.", self._remedy
+                f"{name} does not exist, or may not be read with this token.", self._remedy
             ) from None
         except errors.HfHubHTTPError as error:
             raise _refused(name, error, self._remedy) from None
         except (errors.HTTPError, ConnectionError, TimeoutError):  # type: ignore[attr-defined]
             raise ServerError(
-                f"{name}: the hub does not answer.", "run the command again: it goes on"
+                f"{name}: the hub does not answer.", "run the command again: it resumes"
             ) from None
 
     def parquet(self, subset: str) -> list[str]:
@@ -126,7 +128,7 @@ def _refused(name: str, error: Any, remedy: str) -> UserError:
     status = error.response.status_code if error.response is not None else 0
     if status in (401, 403):
         return DataError(f"{name} may not be read with this token.", remedy)
-    return ServerError(f"{name}: the hub answers {status}.", "run the command again: it goes on")
+    return ServerError(f"{name}: the hub answers {status}.", "run the command again: it resumes")
 
 
 @dataclass(frozen=True)
@@ -174,7 +176,7 @@ class HuggingFace:
         self.total = sum(len(group.rows) for group in self._groups)
         if not self.total:
             raise DataError(
-                f"{repository} holds no image that source.categories take.", self.remedy
+                f"{repository} holds no image that matches source.categories.", self.remedy
             )
 
     def _index(self) -> list[tuple[str, int, int, int]]:

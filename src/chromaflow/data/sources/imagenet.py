@@ -109,7 +109,7 @@ class _OnDisk:
         self._places = draw(places, lambda place: place.url, settings)
         if not self._places:
             raise DataError(
-                f"{name} holds no image of ImageNet that source.categories take.", _REMEDY
+                f"{name} holds no image of ImageNet that matches source.categories.", _REMEDY
             )
 
     @property
@@ -204,7 +204,7 @@ class ImageNetTar(_OnDisk):
         except OSError as error:
             raise DataError(f"{name} cannot be read: {error.strerror}.", _REMEDY) from None
         except tarfile.TarError as error:
-            raise DataError(f"{name} is no whole tar archive: {error}.", _REMEDY) from None
+            raise DataError(f"{name} is not a complete tar archive: {error}.", _REMEDY) from None
 
     def _walk(self, file: BinaryIO) -> Iterator[Place]:
         with tarfile.open(fileobj=file, mode="r:") as archive:
@@ -280,9 +280,9 @@ def _fault(member: tarfile.TarInfo) -> str:
     if member.issym() or member.islnk():
         return "the member is a link"
     if not member.isfile() or member.issparse():
-        return "the member is no plain file"
+        return "the member is not a regular file"
     if leads_out(member.name):
-        return "the member leads out of the archive"
+        return "the member points outside the archive"
     if member.size > LARGEST_MEMBER:
         return f"the member is larger than {LARGEST_MEMBER // 2**20} MiB"
     return ""

@@ -126,7 +126,7 @@ def _pool(options: ConversionOptions, processes: int) -> Iterator[ProcessPoolExe
             yield pool
         except BrokenProcessPool:
             raise UserError(
-                "a process that converts photographs was killed, perhaps for want of memory.",
+                "a process that converts photographs was killed, perhaps for lack of memory.",
                 "lower runtime.processes, then chromaflow preprocess: finished shards are kept",
             ) from None
         except BaseException:

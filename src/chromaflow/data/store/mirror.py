@@ -52,7 +52,7 @@ class Mirror:
         """Refuse what cannot be an address."""
         if urlsplit(self.address).scheme not in _PACKAGES or "://" not in self.address:
             raise SettingsError(
-                f"runtime.mirror = {self.shown!r} is no address of a copy of data/lab.",
+                f"runtime.mirror = {self.shown!r} is not the address of a copy of data/lab.",
                 "write it like s3://BUCKET/lab, gs://BUCKET/lab or file:///FOLDER/lab",
             )
 
@@ -152,7 +152,7 @@ class Mirror:
             return DataError(f"{self.shown} holds no {name}.", "copy data/lab there as it is here")
         if isinstance(error, _OtherBytesError):
             return DataError(
-                f"{self.shown}/{name} has other bytes than the index says.",
+                f"{self.shown}/{name} does not match the index.",
                 "copy data/lab there as it is here",
             )
         return ServerError(

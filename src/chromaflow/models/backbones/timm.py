@@ -204,7 +204,7 @@ def _weights_of(backbone: str, weights: str) -> dict[str, Any]:
 def _check_file(path: Path) -> Path:
     remedy = "set model.network.weights to a safetensors file, published or none"
     if path.suffix != ".safetensors":
-        raise ModelError(f"model.network.weights = {path} is no safetensors file.", remedy)
+        raise ModelError(f"model.network.weights = {path} is not a safetensors file.", remedy)
     try:
         with safetensors.safe_open(path, "pt") as file:
             file.keys()
@@ -225,7 +225,7 @@ def _fetch(backbone: str) -> Path:
     if published is None:
         _create(backbone)
     repository = published.hf_hub_id if published else None
-    problem = "timm tells no place on the hub"
+    problem = "timm lists no location on the hub"
     if repository:
         cached = hub.try_to_load_from_cache(repository, "model.safetensors")
         if isinstance(cached, str):

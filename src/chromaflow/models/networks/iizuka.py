@@ -72,7 +72,7 @@ class Iizuka(Network):
         super().__init__()
         check_scale(self.name, width=width)
         if not isinstance(scenes, int) or isinstance(scenes, bool) or scenes < 0:
-            raise ModelError(f"network {self.name}: scenes = {scenes!r} is no number of scenes")
+            raise ModelError(f"network {self.name}: scenes = {scenes!r} is not a number of scenes")
         self.width, self.scenes = float(width), scenes
         wide, inner = scaled(512, width), scaled(256, width)
         self.low_level = encoder(1, LOW_LEVEL, width, normalized=True)

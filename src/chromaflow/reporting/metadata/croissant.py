@@ -160,8 +160,8 @@ def _responsibility(snapshot: Snapshot) -> Node:
         "rai:dataCollectionMissingData": f"{len(snapshot.refused)} of "
         f"{snapshot.validation.rows} images were refused ({refused or 'no reason counted'})",
         "rai:dataPreprocessingProtocol": [
-            f"Judged by Great Expectations: {', '.join(rules)}",
-            "Near-duplicates and parts of one photograph always stand in one split",
+            f"Validated with Great Expectations: {', '.join(rules)}",
+            "Near-duplicates and parts of one photograph are always in the same split",
         ],
         "rai:dataBiases": [
             f"{len(labels)} labels; the most common is '{many[0]}' with {many[1]} images, the "

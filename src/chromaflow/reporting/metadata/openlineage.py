@@ -227,7 +227,8 @@ def send(url: str, events: list[ol.RunEvent], environment: Mapping[str, str] = o
     thread.join(_DEADLINE_SECONDS)
     if failure:
         warnings.warn(
-            f"lineage.url = {url}: the lineage events were not taken: {failure[0]}; they stand in "
+            f"lineage.url = {url}: the lineage events were not accepted: {failure[0]}; they "
+            "stand in "
             ".chromaflow/lineage, and chromaflow describe sends them again",
             ChromaflowWarning,
             stacklevel=2,
@@ -242,7 +243,7 @@ def _transport(url: str, key: str) -> HttpTransport:
     loopback = parts.hostname in _LOOPBACK
     if key and parts.scheme != "https" and not loopback:
         raise SettingsError(
-            f"lineage.url = {url}: {KEY_VARIABLE} would cross the network in the clear.",
+            f"lineage.url = {url}: {KEY_VARIABLE} would be sent unencrypted.",
             "an https address, or no key",
         )
     session = requests.Session()

@@ -214,7 +214,7 @@ def _encoder() -> Check:
 
 def _git() -> Check:
     if not shutil.which("git"):
-        detail = "not found; no model would know its commit"
+        detail = "not found; models would not record their commit"
         return Check("git", "warning", detail, "install git with your system's package manager")
     result = subprocess.run(["git", "--version"], capture_output=True, text=True, check=False)
     return Check("git", "ok", result.stdout.strip().removeprefix("git version "))
@@ -222,7 +222,7 @@ def _git() -> Check:
 
 def _dvc() -> Check:
     if not is_installed("dvc"):
-        return Check("dvc", "warning", "not found; the steps run one by one only", "make setup")
+        return Check("dvc", "warning", "not found; only single steps can run", "make setup")
     return Check("dvc", "ok", _version("dvc"))
 
 
@@ -261,7 +261,7 @@ def _champion(project: Project, settings: Settings) -> Check:
     except UserError as error:
         return Check("champion", "failed", error.problem, error.remedy)
     if found is None:
-        return Check("champion", "warning", "nothing serves yet", "chromaflow retrain")
+        return Check("champion", "warning", "no champion yet", "chromaflow retrain")
     detail = f"{found.model} version {found.version} since {found.since}"
     return Check("champion", "ok", detail)
 
@@ -274,11 +274,13 @@ def _servers(project: Project, settings: Settings) -> Iterator[Check]:
             yield Check(name, "ok", f"answers at {address}")
         elif launch.listens(server.host, server.port):
             who = describe_listener(server.port) or "another program"
-            detail = f"port {server.port} is taken by {who}"
-            remedy = f"end it, or --set {server.setting}={server.port + 1}"
+            detail = f"port {server.port} is in use by {who}"
+            remedy = f"stop it, or --set {server.setting}={server.port + 1}"
             yield Check(name, "warning", detail, remedy)
         else:
-            detail = f"does not run, none is needed; port {server.port} is free for chromaflow up"
+            detail = (
+                f"is not running, which is optional; port {server.port} is free for chromaflow up"
+            )
             yield Check(name, "ok", detail)
 
 

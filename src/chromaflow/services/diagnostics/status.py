@@ -70,7 +70,7 @@ def stale_stages(project: Project) -> dict[str, list[str]]:
         "ingest" if name.endswith(".dvc") else name: (
             _reasons(changes[name])
             if name in finished or name.endswith(".dvc")
-            else ["it never ran here"]
+            else ["it has not run here"]
         )
         for name in sorted(changes, key=lambda name: order.get(name, -1))
     }
@@ -132,7 +132,7 @@ def render(result: Mapping[str, Any]) -> None:
     table.add_row("stale", _words_of_stale(result["stale"]))
     for row in result["unfinished"]:
         line = f"training {row['fingerprint'][:12]}, last saved {row['changed']}"
-        remedy = "chromaflow retrain goes on from there, if code, data and settings are the same"
+        remedy = "chromaflow retrain resumes it, if code, data and settings are the same"
         table.add_row("unfinished", f"{line}\n→ {remedy}")
     servers = [f"{name} {address}" for name, address in result["servers"].items()]
     table.add_row("servers", "\n".join(servers) or "none answers → chromaflow up")

@@ -105,5 +105,5 @@ def _download(version: Version, target: Path) -> Path:
     try:
         return Path(mlflow.artifacts.download_artifacts(uri, dst_path=str(target))) / MODEL_PATH
     except (MlflowException, OSError) as error:
-        problem = f"the artifact of {uri} cannot be had: {first_line(error)}"
+        problem = f"the artifact of {uri} cannot be fetched: {first_line(error)}"
         raise ModelError(problem, _RESTORE) from error

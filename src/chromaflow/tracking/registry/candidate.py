@@ -32,7 +32,9 @@ def read_metrics(project: Project, digest: str) -> dict[str, Any]:
     try:
         metrics: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise ModelError(f"{path} is missing: nothing judged the candidate.", EVALUATE) from None
+        raise ModelError(
+            f"{path} is missing: the candidate has not been evaluated.", EVALUATE
+        ) from None
     except ValueError:
         raise ModelError(f"{path} is not the JSON that evaluation writes.", EVALUATE) from None
     if metrics.get("digest", digest) != digest:

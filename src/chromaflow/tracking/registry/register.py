@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
 _IMPORT_NOTE = (
     "No run here is known to have trained these weights: they came from the cache of DVC, which "
-    "keeps the result of a training with the same code, data and settings, or MLflow was away when "
+    "keeps the result of a training with the same code, data and settings, or MLflow was "
+    "unreachable when "
     "the training ended."
 )
 

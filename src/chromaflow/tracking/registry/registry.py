@@ -93,7 +93,7 @@ class Registry:
         version = self.champion()
         if version is None:
             raise ModelError(
-                f"{self.model} has no champion yet: nothing can color.",
+                f"{self.model} has no champion yet, so no model can color.",
                 "chromaflow retrain, or give a model folder with --model",
             )
         return cached_folder(self.project.champions, version, self.verified_folder(version))

@@ -87,5 +87,5 @@ class Checkpoints(StepCallback):
         raise TrainingInterruptedError(
             f"{name} stopped the training after step {trainer.global_step} of "
             f"{trainer.max_steps}; {kept}.",
-            "run the same command again: it goes on from there",
+            "run the same command again: it resumes from there",
         )

@@ -62,7 +62,7 @@ class Step:
             raise SettingsError(
                 f"the network {self.model.network.name} trains on some pixels of an image, and "
                 "adversarial, perceptual and colorfulness are losses of whole pictures.",
-                "take them out of training.losses, or set model.network",
+                "remove them from training.losses, or set model.network",
             )
         return self.model.enlarge(self.ab)
 
