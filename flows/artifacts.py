@@ -1,4 +1,4 @@
-"""What a step came to, as artifacts that Prefect's pages show."""
+"""The results of steps as Prefect artifacts."""
 
 import base64
 import json

@@ -1,4 +1,4 @@
-"""The main job: from photographs to a promoted model, every step versioned, judged and tracked."""
+"""The main job: from photographs to a promoted model, versioned, validated and tracked."""
 
 import argparse
 import sys

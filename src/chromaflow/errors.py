@@ -11,7 +11,7 @@ TEMPORARY_FAILURE = 75
 
 
 class UserError(Exception):
-    """A mistake of the user's or a fault of the surroundings, told without a traceback.
+    """A user's mistake or a fault of the environment, reported without a traceback.
 
     Args:
         problem: What is wrong, naming the file, the setting or the server.
@@ -61,7 +61,7 @@ class ChromaflowWarning(UserWarning):
 
 
 def run_cli(function: Callable[[], None]) -> None:
-    """Run a program; what its user can fix is told in a sentence, never as a traceback.
+    """Run a program; what its user can fix is reported in a sentence, never as a traceback.
 
     Args:
         function: The program. It ends the process where it raises `UserError`, an error of the disk

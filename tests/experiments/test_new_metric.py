@@ -75,7 +75,9 @@ def test_a_new_metric_is_measured_shown_and_decides(
     assert metric.label in run_page.summarize(project, settings)
     page = run_page.write_report(project, settings).read_text()
     assert f"{metric.meaning} Higher is better." in page
-    assert re.search(rf'<th scope="row">{metric.label}<br><span class="soft">decides</span>', page)
+    assert re.search(
+        rf'<th scope="row">{metric.label}<br><span class="soft">decides promotion</span>', page
+    )
 
 
 def test_a_new_metric_is_a_column_of_the_comparison(

@@ -126,7 +126,7 @@ def test_the_page_tells_the_whole_chain(project: Project, settings: Settings, ju
     assert "file:one.jpg#0,0,64" in text
     assert files.sha256_of(project.validated / "manifest.parquet") in text
     assert "AuC, rebalanced" in text
-    assert "What to expect of so few photographs" in text
+    assert "What to expect from so few photographs" in text
 
 
 def test_the_page_of_a_version_keeps_to_its_data_and_tells_what_differs_now(
@@ -142,10 +142,10 @@ def test_the_page_of_a_version_keeps_to_its_data_and_tells_what_differs_now(
     now = write_data(project, source="unsplash", number=7)
     (project.root / "dvc.lock").write_text("stages: {}\n")
     _, text = parse(run_page.write_report(project, settings))
-    own = ("12 images judged", "9 accepted", "5 train", "1 unique", "2 from folder", "CC0 1")
+    own = ("12 images validated", "9 accepted", "5 train", "1 unique", "2 from folder", "CC0 1")
     for fact in (*own, *vars(before).values(), hashlib.sha256(lock).hexdigest(), "5" * 32):
         assert fact in text
-    for fact in ("18 images judged", "15 accepted", "11 train", "7 unique", "unsplash", "CC0 7"):
+    for fact in ("18 images validated", "15 accepted", "11 train", "7 unique", "unsplash", "CC0 7"):
         assert fact not in text
     assert f"Today's data/raw differs: MD5 in data.dvc {now.raw_md5}." in text
     assert f"Today's manifest of data/raw differs: SHA-256 {now.raw_manifest}." in text
@@ -220,12 +220,12 @@ def test_the_curves_of_another_training_are_not_shown(
 ) -> None:
     _, text = parse(run_page.write_report(project, settings))
     assert "20 steps on 5 images" in text
-    assert "How it learned" in text
+    assert "Training curves" in text
     training = {"digest": "f" * 64, "steps": 20, "images": {"train": 5}}
     files.write_json(project.training_report / "summary.json", training)
     _, text = parse(run_page.write_report(project, settings))
     assert "20 steps" not in text
-    assert "How it learned" not in text
+    assert "Training curves" not in text
 
 
 def test_the_page_leads_to_the_other_pages_that_stand(
@@ -254,14 +254,14 @@ def test_an_unregistered_candidate_and_missing_files_are_said(
     (project.evaluation / "per_image.csv").unlink()
     _, text = parse(run_page.write_report(project, settings))
     assert "Not registered yet" in text
-    assert "How it learned" not in text
+    assert "Training curves" not in text
 
 
 def test_a_registry_that_does_not_answer_leaves_a_page(project: Project, judged: str) -> None:
     settings = Settings.model_validate({"tracking": {"uri": "http://127.0.0.1:9"}})
     _, text = parse(run_page.write_report(project, settings))
     assert "no MLflow server answers at http://127.0.0.1:9" in text
-    assert "Which version this model is cannot be told" in text
+    assert "The version of this model is unknown" in text
     assert "not registered" not in text
 
 

@@ -1,4 +1,4 @@
-"""Photographs and videos in number: each colored, or named with the reason why not."""
+"""Many photographs and videos: each is colored, or reported with the reason why not."""
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,7 +15,7 @@ from chromaflow.colorize.write import FORMAT_OF_SUFFIX, StorageError
 from chromaflow.errors import ModelError, SettingsError, UserError
 from chromaflow.settings.sources import MAX_PIXELS
 
-# The last ones are not read, but their owner is told so by name rather than left without a picture.
+# The last ones are not read, but reported by name rather than silently skipped.
 _PICTURE_SUFFIXES = frozenset(FORMAT_OF_SUFFIX) | VIDEO_SUFFIXES | {
     ".gif", ".bmp", ".pgm", ".ppm", ".pnm", ".pbm", ".heic", ".heif", ".avif",
 }  # fmt: skip

@@ -1,4 +1,4 @@
-"""What a user tells of the colors of a photograph: from files and texts to a network's hints."""
+"""A user's hints about the colors of a photograph: read from files and texts for a network."""
 
 import difflib
 import math
@@ -340,7 +340,7 @@ def read_hints(
         max_pixels: A larger picture is refused before it is decoded.
 
     Returns:
-        None where nothing is told.
+        None where no hint is given.
 
     Raises:
         DataError: A file that cannot be read or is of the wrong format, or an unknown color.

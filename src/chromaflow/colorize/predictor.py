@@ -1,4 +1,4 @@
-"""One picture in memory: its color predicted small, the whole picture seen, joined at full size.
+"""One picture in memory: its color predicted at low resolution and joined at full size.
 
 Whatever colors pictures does it through a `Predictor`: the command line, the registered model, an
 exported one. So all of them give the same picture.

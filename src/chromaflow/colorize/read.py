@@ -1,4 +1,4 @@
-"""A photograph from a file that may be anything: upright grey levels, or a refusal by name."""
+"""A photograph from a file that may be anything: upright grey levels, or an error that names it."""
 
 import contextlib
 from collections.abc import Callable, Iterator

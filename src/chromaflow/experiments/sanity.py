@@ -1,4 +1,4 @@
-"""Can a recipe learn at all? It overfits eight photographs, or is told what is stuck."""
+"""Can a recipe learn at all? It overfits eight photographs, or reports what is stuck."""
 
 # Lightning decides what a hook is given.
 # ruff: noqa: ARG002

@@ -1,4 +1,4 @@
-"""Many settings tried by Optuna, the poor ones ended early, each trial a nested MLflow run."""
+"""Many settings tried by Optuna, unpromising ones pruned, each trial a nested MLflow run."""
 
 # Lightning decides what a hook is given.
 # ruff: noqa: ARG002

@@ -74,7 +74,7 @@ COLORFULNESS = Metric(
     unit="points of colorfulness",
     direction="none",
     decimals=1,
-    meaning="How vivid, 0 to 255 (absolute differences): the original's value is the goal.",
+    meaning="How vivid, 0 to 255 (absolute differences): the ground truth's value is the goal.",
     per_image=lambda it: colorfulness(it.predicted.rgb),
 )
 COLORFULNESS_DIFFERENCE = Metric(
@@ -83,7 +83,7 @@ COLORFULNESS_DIFFERENCE = Metric(
     unit="points of colorfulness",
     direction="lower",
     decimals=1,
-    meaning="Difference between the mean colorfulness and the original's.",
+    meaning="Difference between the mean colorfulness and the ground truth's.",
     difference_of="colorfulness",
 )
 COLORFULNESS_HASLER = Metric(

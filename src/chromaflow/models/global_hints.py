@@ -1,4 +1,4 @@
-"""Global hints, which tell of a picture as a whole: how common each color is, how saturated it is.
+"""Global hints, which describe a whole picture: how common each color is, how saturated it is.
 
 Training draws them from true colors, coloring reads them from what a user gives.
 """
@@ -55,5 +55,5 @@ def global_hints(lightness: Tensor, ab: Tensor) -> Tensor:
     """
     shares = color_histogram(F.avg_pool2d(ab, _SHRINK))
     mean = saturation(lab_to_rgb(join(lightness, ab))).mean(dim=(1, 2))[:, None]
-    told = torch.ones_like(mean)
-    return torch.cat((shares, told, mean, told), dim=1)
+    present = torch.ones_like(mean)
+    return torch.cat((shares, present, mean, present), dim=1)

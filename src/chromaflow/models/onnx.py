@@ -64,10 +64,10 @@ class OnnxColorizer:
         self._path = path
         try:
             self._session = _session(path.read_bytes())
-            told = json.loads(self._session.get_modelmeta().custom_metadata_map[_KEY])
-            self.name, self.digest = str(told["network"]), str(told["digest"])
-            self.size, self._multiple = int(told["size"]), int(told["multiple"])
-            self._refine, self._side = check_name(told["refine"]), int(told["side"])
+            metadata = json.loads(self._session.get_modelmeta().custom_metadata_map[_KEY])
+            self.name, self.digest = str(metadata["network"]), str(metadata["digest"])
+            self.size, self._multiple = int(metadata["size"]), int(metadata["multiple"])
+            self._refine, self._side = check_name(metadata["refine"]), int(metadata["side"])
         except OSError as error:
             raise ModelError(f"{path} cannot be read: {error.strerror}.") from None
         except UserError:
@@ -160,11 +160,11 @@ def _multiples(shape: tuple[int, int], multiple: int) -> tuple[int, int]:
 
 
 def _refused(model: Colorizer, error: Exception, side: int) -> ModelError:
-    told = str(error).strip().splitlines()[0]
+    reason = str(error).strip().splitlines()[0]
     if side:
-        return ModelError(f"the network {model.name} cannot be exported: {told}")
+        return ModelError(f"the network {model.name} cannot be exported: {reason}")
     return ModelError(
-        f"the network {model.name} cannot be exported for pictures of any size: {told}",
+        f"the network {model.name} cannot be exported for pictures of any size: {reason}",
         "export it for one size: --side 256",
     )
 
@@ -206,7 +206,7 @@ def _program(model: Colorizer, lightness: Tensor, digest: str, side: int) -> byt
         except torch.onnx.OnnxExporterError as error:
             raise _refused(model, error, side) from None
     assert program is not None  # noqa: S101 (it is where no file is named)
-    told = {
+    metadata = {
         "network": model.name,
         "digest": digest,
         "refine": model.refine,
@@ -215,6 +215,6 @@ def _program(model: Colorizer, lightness: Tensor, digest: str, side: int) -> byt
         "side": side,
     }
     proto = program.model_proto  # another one each time
-    proto.metadata_props.add(key=_KEY, value=json.dumps(told))
+    proto.metadata_props.add(key=_KEY, value=json.dumps(metadata))
     data: bytes = proto.SerializeToString()
     return data

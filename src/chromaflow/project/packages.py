@@ -1,4 +1,4 @@
-"""Which optional packages are installed, told without importing them."""
+"""Which optional packages are installed, checked without importing them."""
 
 import importlib.util
 

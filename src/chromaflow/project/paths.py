@@ -1,4 +1,4 @@
-"""Where everything lies in a checkout: the only module that knows a path."""
+"""Where everything is in a checkout: the only module that defines paths."""
 
 import contextlib
 import fcntl

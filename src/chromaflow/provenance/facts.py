@@ -1,4 +1,4 @@
-"""What the tags of a run and of a model version say: the one place that writes and reads them."""
+"""The tags of runs and model versions: the only place that writes and reads them."""
 
 import json
 import os
@@ -167,12 +167,12 @@ class FlowFacts(_Tagged):
     page: str = _text("prefect.flow_run_url")
 
     def to_environment(self) -> dict[str, str]:
-        """The variables that tell a step; an empty one hides what this process was told itself."""
+        """The variables that inform a step; an empty one hides what this process was given."""
         return {_FLOW_RUN: self.run, _FLOW_PAGE: self.page}
 
     @classmethod
     def from_environment(cls) -> Self:
-        """What the flow told this process."""
+        """What the flow passed to this process."""
         return cls(os.environ.get(_FLOW_RUN, ""), os.environ.get(_FLOW_PAGE, ""))
 
 

@@ -1,4 +1,4 @@
-"""The book of promotion decisions: JSON lines, each with the hash of the line before it.
+"""The ledger of promotion decisions: JSON lines, each with the hash of the line before it.
 
 A line that was changed, removed or put in breaks the chain at a line that can be named. Only a
 line that ends was ever acknowledged; the torn end of a killed process is dropped.

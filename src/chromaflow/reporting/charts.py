@@ -1,4 +1,4 @@
-"""Drawings for the data card, as SVG that stands in the page itself."""
+"""Charts for the data card, as inline SVG."""
 
 from collections.abc import Mapping, Sequence
 

@@ -163,7 +163,7 @@ class RegistryStatus:
 
 
 def registry_status(project: Project, settings: Settings, digest: str) -> RegistryStatus:
-    """Ask registry and ledger; what does not answer is told on the page, not raised."""
+    """Ask registry and ledger; what does not respond is reported on the page, not raised."""
     registry = Registry(project, settings)
     try:
         version = registry.version_of(digest)

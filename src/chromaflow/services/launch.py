@@ -1,4 +1,4 @@
-"""Servers in the background: start them, find them again, end them."""
+"""Servers in the background: start, find and stop them."""
 
 import contextlib
 import errno
@@ -62,8 +62,8 @@ class Record:
 
     Args:
         processes: Its leader, then what else was seen of its group.
-        host: Address it was told to bind.
-        port: Port it was told to bind.
+        host: Address to bind.
+        port: Port to bind.
     """
 
     processes: tuple[Process, ...]
@@ -347,7 +347,7 @@ def stop_all(folder: Path) -> list[dict[str, str]]:
 def probe(folder: Path, server: Server) -> str:
     """The address at which a server answers now; empty where none does.
 
-    One of ours is told by its process and an open port, so that a busy machine does not hide it;
+    Ours are recognized by process and open port, so that a busy machine does not hide them;
     somebody else's has to answer its health route.
     """
     record = read_record(folder, server.name)

@@ -1,4 +1,4 @@
-"""Processes told apart for certain, so that only what was started here is ever ended."""
+"""Identify processes reliably, so that only what was started here is ever stopped."""
 
 import contextlib
 import os

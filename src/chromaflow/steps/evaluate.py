@@ -1,4 +1,4 @@
-"""The step `chromaflow evaluate`: the candidate on the held-out images, beside the baselines."""
+"""The step `chromaflow evaluate`: the candidate and the baselines on the held-out images."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

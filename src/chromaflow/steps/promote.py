@@ -1,4 +1,4 @@
-"""`chromaflow promote`: make the candidate the champion, or say why not."""
+"""`chromaflow promote`: make the candidate the champion, or report why not."""
 
 from chromaflow.errors import ModelError
 from chromaflow.evidence.promotion import PromoteResult, promote_candidate

@@ -1,4 +1,4 @@
-"""`chromaflow register`: give the candidate a version in the registry."""
+"""`chromaflow register`: register the candidate as a model version."""
 
 from dataclasses import asdict, dataclass
 from typing import Any

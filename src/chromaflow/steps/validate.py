@@ -1,4 +1,4 @@
-"""`chromaflow validate`: judge the raw snapshot, and show some of what was accepted and refused."""
+"""`chromaflow validate`: validate the raw snapshot; show accepted and rejected samples."""
 
 from dataclasses import dataclass
 from typing import Any

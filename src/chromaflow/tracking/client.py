@@ -1,4 +1,4 @@
-"""The one way to MLflow: which address, a first use that cannot race, errors in a sentence."""
+"""The only access to MLflow: its address, first use without races, errors in one sentence."""
 
 import contextlib
 import logging

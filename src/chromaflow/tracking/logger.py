@@ -1,4 +1,4 @@
-"""A Lightning logger that sends metrics to MLflow in batches, beside the training.
+"""A Lightning logger that sends metrics to MLflow in batches, in the background.
 
 Lightning's own MLflow logger makes a call a metric and reads the address of the server when it is
 imported; a server that is slow or away for a while would hold the training up.

@@ -1,4 +1,4 @@
-"""The training step as the command runs it: alone in its checkout, and tracked where MLflow is."""
+"""The training step of the command: one at a time per checkout, tracked by MLflow if installed."""
 
 import contextlib
 from typing import Any

@@ -111,8 +111,8 @@ class ColorizerTraining(pl.LightningModule):
     def _check_finite(self, values: dict[str, Tensor], batch: Batch) -> None:
         numbers = torch.stack([value.detach() for value in values.values()]).tolist()
         named = zip(values, numbers, strict=True)
-        told = [f"{name} is {number}" for name, number in named if not math.isfinite(number)]
-        if not told:
+        faults = [f"{name} is {number}" for name, number in named if not math.isfinite(number)]
+        if not faults:
             return
         ids = ", ".join(batch.ids[:5]) + (" …" if len(batch.ids) > 5 else "")
         training = self._training
@@ -122,7 +122,7 @@ class ColorizerTraining(pl.LightningModule):
             rates[name] = adversarial.discriminator_rate
         lower = ", ".join(f"training.{name} ({value:g})" for name, value in rates.items())
         raise TrainingStoppedError(
-            f"in step {self.global_step + 1} {', '.join(told)}, on images {ids}.",
+            f"in step {self.global_step + 1} {', '.join(faults)}, on images {ids}.",
             f"lower {lower} or training.clip ({training.clip:g}), and run chromaflow train again",
         )
 

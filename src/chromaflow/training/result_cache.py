@@ -1,4 +1,4 @@
-"""A training that came to its end, kept until whoever asked for it has taken note.
+"""The result of a finished training, kept until the caller has recorded it.
 
 DVC removes the outputs of a stage before it runs it, so a kill between the end of the training and
 DVC's record would cost the whole training without this copy.

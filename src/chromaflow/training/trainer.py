@@ -78,10 +78,10 @@ def explain_memory_errors(settings: Settings) -> Iterator[None]:
         if not spent and not any(words in str(error).lower() for words in _NO_MEMORY):
             raise
         training = settings.training
-        told = str(error).partition("\n")[0].rpartition("DefaultCPUAllocator: ")[2]
-        told = ". ".join(told.split(". ")[:2]).rstrip(".") or "out of memory"
+        message = str(error).partition("\n")[0].rpartition("DefaultCPUAllocator: ")[2]
+        message = ". ".join(message.split(". ")[:2]).rstrip(".") or "out of memory"
         raise TrainingStoppedError(
-            f"the training needs more memory than is available: {told}. The last checkpoint is "
+            f"the training needs more memory than is available: {message}. The last checkpoint is "
             "kept.",
             f"lower training.batch ({training.batch}; training.accumulate takes a larger one in "
             f"parts), training.crop ({training.crop}) or "

@@ -135,9 +135,9 @@ def test_whole_status(
     }
     module.render(result)
     text = capsys.readouterr().out
-    assert "nothing yet → chromaflow retrain" in text
+    assert "none yet → chromaflow retrain" in text
     assert "never: it has not run here" in text
-    assert "none answers → chromaflow up" in text
+    assert "none running → chromaflow up" in text
 
 
 def test_parts_that_cannot_be_told(

@@ -124,7 +124,7 @@ def test_a_number_may_be_written_as_usual(project: Project, text: str) -> None:
 
 def test_a_key_stands_once(project: Project) -> None:
     project.params.write_text("training:\n  steps: 4\nseed: 1\ntraining:\n  batch: 3\n")
-    with pytest.raises(SettingsError, match="training stands there twice"):
+    with pytest.raises(SettingsError, match="training is given twice"):
         settings.load(project)
 
 

@@ -1,4 +1,4 @@
-"""Segments joined to a video, with the sound of the one that they came from."""
+"""Join segments to a video, with the sound of the original."""
 
 import contextlib
 import heapq

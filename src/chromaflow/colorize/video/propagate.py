@@ -93,7 +93,7 @@ class Propagation:
         self._options = dataclasses.replace(options, size=self._size)
 
     def color(self, frames: Iterable[tuple[Frame, bool]]) -> Iterator[Colored]:
-        """Color frames, each told whether it ends its shot; holds at most `LONGEST` of them."""
+        """Color frames, each with whether it ends its shot; holds at most `LONGEST` of them."""
         span: _Span | None = None
         for frame, ends in frames:
             small = shrunk(frame.luma, self._size)

@@ -1,4 +1,4 @@
-"""A video from a file that may be anything: upright luma frame by frame, or a refusal by name."""
+"""A video from a file that may be anything: upright luma frames, or an error that names it."""
 
 import contextlib
 from collections import Counter
@@ -50,7 +50,7 @@ class Frame:
 
 @dataclass
 class Video:
-    """What a video's header tells, and what its frames told while they were read.
+    """What a video's header states, and what its frames showed while they were read.
 
     Args:
         path: The file.

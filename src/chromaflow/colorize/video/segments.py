@@ -1,4 +1,4 @@
-"""Segments of a video that are colored already, kept beside the target until all are there."""
+"""Segments of a video that are already colored, kept next to the target until all are done."""
 
 import contextlib
 import fcntl

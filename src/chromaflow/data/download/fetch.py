@@ -1,4 +1,4 @@
-"""Fetch many files from servers into a cache, politely, and go on after any kill.
+"""Download many files into a cache, rate-limited, and resume after any interruption.
 
 A file takes its name in the cache only when it is complete and is what it should be. What one
 server or one file does wrong stops that file, with a reason; only a full disk stops all.

@@ -1,4 +1,4 @@
-"""One file over HTTP: redirects by hand, parts that go on, limits kept while it streams."""
+"""Download one file over HTTP: redirects checked, partial files resumed, limits enforced."""
 
 import asyncio
 import email.utils

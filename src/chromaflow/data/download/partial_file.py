@@ -1,4 +1,4 @@
-"""A file on its way: its bytes beside its place, their digests, and what they must be."""
+"""A partly downloaded file: its bytes next to its target, their digests, and the checks."""
 
 import hashlib
 import os

@@ -1,4 +1,4 @@
-"""What came of every file that was to be fetched, and how a user sees it: a bar and a table."""
+"""The outcome of every download, and its report to the user: a progress bar and a table."""
 
 import contextlib
 import re

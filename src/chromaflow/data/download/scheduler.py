@@ -1,4 +1,4 @@
-"""Which file is fetched next: every host in its turn, politely, and each retry at its time."""
+"""Which file is fetched next: hosts in turn, rate-limited, and each retry at its time."""
 
 import asyncio
 import heapq
@@ -79,17 +79,17 @@ class Schedule:
         """Put a job at the end of its host's queue."""
         self._left += 1
         job.host.jobs.append(job)
-        self._settle(job.host)
+        self._enqueue_if_free(job.host)
 
     @property
     def width(self) -> int:
-        """How many jobs could be worked at, at once."""
+        """How many jobs can run at the same time."""
         most = self._policy.connections_per_host
         hosts = (min(len(host.jobs), most) for host in self._hosts.values())
         return min(sum(hosts), self._policy.connections)
 
-    def _settle(self, host: Host) -> None:
-        """Give a host a turn if it may have one."""
+    def _enqueue_if_free(self, host: Host) -> None:
+        """Queue a host for its next request, if it has jobs and a free connection."""
         if not host.queued and host.jobs and host.active < self._policy.connections_per_host:
             host.queued = True
             time = max(host.not_before, self._loop.time())
@@ -125,11 +125,11 @@ class Schedule:
         if not host.verdict:
             host.not_before = now + self._policy.host_delay
         job = host.jobs.popleft()
-        self._settle(host)
+        self._enqueue_if_free(host)
         return job
 
     def done(self, job: Job) -> None:
-        """A job has ended, well or not."""
+        """Mark a job as ended, whether it succeeded or failed."""
         self._left -= 1
         self._release(job.host)
         if not self._left:
@@ -143,14 +143,14 @@ class Schedule:
 
     def _return(self, job: Job) -> None:
         job.host.jobs.appendleft(job)
-        self._settle(job.host)
+        self._enqueue_if_free(job.host)
 
     def _release(self, host: Host) -> None:
         host.active -= 1
-        self._settle(host)
+        self._enqueue_if_free(host)
 
     def pause(self, host: Host, seconds: float) -> None:
-        """Ask nothing of a host for some seconds, as it wishes."""
+        """Send no request to a host for some seconds, as it asked."""
         if not host.verdict:
             host.not_before = max(host.not_before, self._loop.time() + seconds)
 
@@ -161,7 +161,7 @@ class Schedule:
             self.give_up(host, failure)
 
     def give_up(self, host: Host, reason: str) -> None:
-        """Ask nothing of a host any more; its jobs are handed out at once, to be ended."""
+        """Send no more requests to a host; its jobs are handed out at once, to fail."""
         host.verdict = f"requests to the host were stopped: {reason}"
         host.not_before = 0.0
         self._changed.set()

@@ -1,4 +1,4 @@
-"""Copies and near-duplicates, and the groups that never stand in two splits."""
+"""Copies and near-duplicates, and the groups that must stay within one split."""
 
 import binascii
 import hashlib

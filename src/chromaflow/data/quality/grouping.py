@@ -1,4 +1,4 @@
-"""The groups of the accepted images, and what may not stand in a split because of its neighbors."""
+"""The groups of the accepted images, and what is kept out of a split because of near-duplicates."""
 
 from typing import NamedTuple
 

@@ -51,7 +51,7 @@ _INDEX = """<!doctype html>
 {style}
 <body>
 <h1>Validation of the manifest</h1>
-<p>What Great Expectations found, by table. A row that fails is an image for the quarantine; a table
+<p>What Great Expectations found, by table. A row that fails is an image for quarantine; a table
 that fails stops the run.</p>
 <table><tr><th>Table</th><th>Rule</th><th>Column</th><th></th><th>Failed</th></tr>
 {rows}

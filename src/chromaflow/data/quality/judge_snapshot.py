@@ -1,4 +1,4 @@
-"""Judge the raw manifest, set aside what may not train, and split the rest."""
+"""Validate the raw manifest, quarantine what is rejected, and split the rest."""
 
 from collections import Counter
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""The rows that may not train, each with all of its reasons."""
+"""The rejected rows, each with all of its reasons."""
 
 import string
 from collections.abc import Sequence

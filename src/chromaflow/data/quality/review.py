@@ -1,4 +1,4 @@
-"""What is in quarantine, for people: lists, and decisions to let an image pass."""
+"""Review the quarantine: list its images, and release them."""
 
 from collections.abc import Sequence
 from typing import Any

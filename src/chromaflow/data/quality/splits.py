@@ -1,4 +1,4 @@
-"""Which image trains and which one judges, by a hash of its group."""
+"""Which images train, validate and test, by a hash of their group."""
 
 import hashlib
 from collections.abc import Sequence

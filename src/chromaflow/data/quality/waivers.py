@@ -1,4 +1,4 @@
-"""Decisions of people that an image may train although a rule refused it: `releases.yaml`.
+"""Releases: decisions to accept an image although a rule rejected it, in `releases.yaml`.
 
 The file is tracked by git and an input of the validation, so that a decision is reviewed like code,
 and DVC sees it.

@@ -1,4 +1,4 @@
-"""A few images of each split, made small; their ids decide which, so never chance."""
+"""A few images of each split, as thumbnails; chosen by their ids, so never at random."""
 
 from dataclasses import dataclass
 from typing import Any

@@ -28,7 +28,7 @@ class HwangZhou(Network):
     The encoder is VGG16's, 64×2, 128×2, 256×3, 512×3, which the authors start from ImageNet's
     weights; they normalize over the batch before each activation but for the last layers. timm's
     vgg16_bn is both. Each transposed convolution doubles the size and halves the channels, to which
-    the encoder's map of that size is added. The kernels of these are not told: 4×4 covers every
+    the encoder's map of that size is added. The kernels of these are not stated: 4×4 covers every
     pixel alike.
 
     Args:

@@ -1,4 +1,4 @@
-"""Richart, Visca and Baliosian 2017: an MLP tells the color class of the centre of a grey patch."""
+"""Richart, Visca and Baliosian 2017: an MLP predicts the color class of a grey patch's centre."""
 
 from typing import Any
 

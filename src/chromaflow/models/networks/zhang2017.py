@@ -56,7 +56,7 @@ class UserGuided(Network):
     Either way no gradient of them reaches the rest (Section 3.2).
 
     Local part and heads have 34.2 M parameters at two channels, the global part another 0.95 M.
-    The paper trains the two parts as two networks; here they are one, which is told either kind of
+    The paper trains the two parts as two networks; here they are one, which is given either kind of
     hint, both, or none.
 
     Args:

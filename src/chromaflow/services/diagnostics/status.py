@@ -1,4 +1,4 @@
-"""Where a checkout stands: what serves, what is stale, what is unfinished, which servers answer."""
+"""The status of a checkout: champion, stale stages, unfinished trainings, servers."""
 
 import contextlib
 from collections.abc import Mapping
@@ -27,13 +27,13 @@ _WORDS = {
 
 
 def status(project: Project, settings: Settings) -> dict[str, Any]:
-    """Tell where a checkout stands, as values that JSON holds.
+    """The status of a checkout, as JSON-compatible values.
 
     Returns:
         `serving`: the fields of `chromaflow.tracking.registry.champion.ChampionSummary`, or
         `{"remedy"}` where there is no champion yet. `stale`: for each stage the reasons, in words.
         `unfinished`: the trainings that were interrupted, `fingerprint` and `changed` (UTC) each.
-        `servers`: the addresses of those that answer. Where a part cannot be told, it is
+        `servers`: the addresses of those that respond. A part that is unknown is
         `{"problem", "remedy"}`.
     """
     return {
@@ -61,7 +61,7 @@ def stale_stages(project: Project) -> dict[str, list[str]]:
 
     Raises:
         ServerError: Another DVC command holds the checkout.
-        UserError: DVC is missing or cannot tell.
+        UserError: DVC is missing or fails.
     """
     changes = dvc.stale(project)
     finished = _stages_of(project.pipeline_lock)
@@ -124,18 +124,18 @@ def unfinished(project: Project) -> list[dict[str, str]]:
 
 
 def render(result: Mapping[str, Any]) -> None:
-    """Print what `status` told, for people."""
+    """Print the result of `status`, for people."""
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
-    table.add_row("serves", _words_of_serving(result["serving"]))
+    table.add_row("champion", _words_of_serving(result["serving"]))
     table.add_row("stale", _words_of_stale(result["stale"]))
     for row in result["unfinished"]:
         line = f"training {row['fingerprint'][:12]}, last saved {row['changed']}"
         remedy = "chromaflow retrain resumes it, if code, data and settings are the same"
         table.add_row("unfinished", f"{line}\n→ {remedy}")
     servers = [f"{name} {address}" for name, address in result["servers"].items()]
-    table.add_row("servers", "\n".join(servers) or "none answers → chromaflow up")
+    table.add_row("servers", "\n".join(servers) or "none running → chromaflow up")
     Console(highlight=False, markup=False).print(table)
 
 
@@ -147,7 +147,7 @@ def _words_of_serving(part: Mapping[str, Any]) -> str:
     if "problem" in part:
         return _words_of_problem(part)
     if "version" not in part:
-        return f"nothing yet → {part['remedy']}"
+        return f"none yet → {part['remedy']}"
     metrics = [f"{name} {value:.4g}" for name, value in sorted(part["metrics"].items())]
     lines = [
         f"{part['model']} version {part['version']}, champion since {part['since']}",

@@ -1,4 +1,4 @@
-"""Say of a setting that is refused what it is called, why, and what to set instead."""
+"""Explain why a setting is refused: its name, the reason, and what to set instead."""
 
 import difflib
 import re

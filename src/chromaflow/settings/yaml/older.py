@@ -1,4 +1,4 @@
-"""Read what an older chromaflow wrote: settings that moved, and those of kinds not chosen.
+"""Read what an older chromaflow wrote: settings that moved, and settings of kinds not chosen.
 
 There a group held the settings of all kinds side by side, and those of others than the chosen one
 were passed over. A file may still be so; the command line may not.

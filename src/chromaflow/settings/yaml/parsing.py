@@ -1,4 +1,4 @@
-"""YAML as settings are written: a key stands once, and 1e-3 is a number as 1.0e-3 is."""
+"""YAML for settings: duplicate keys are refused, and 1e-3 is a number as 1.0e-3 is."""
 
 import re
 from typing import Any
@@ -20,7 +20,7 @@ class Loader(yaml.SafeLoader):
         for key, _ in node.value:
             if key.value in seen:
                 raise yaml.constructor.ConstructorError(
-                    problem=f"{key.value} stands there twice", problem_mark=key.start_mark
+                    problem=f"{key.value} is given twice", problem_mark=key.start_mark
                 )
             seen.add(key.value)
         return mapping

@@ -1,4 +1,4 @@
-"""Read settings from `params.yaml`, presets and `--set`, and tell what is wrong by name."""
+"""Read settings from `params.yaml`, presets and `--set`, and report what is wrong by name."""
 
 import difflib
 import re

@@ -1,4 +1,4 @@
-"""The artifact of a version: uploaded once and whole, and verified each time that it is read."""
+"""The artifact of a version: uploaded once as a whole, and verified at each read."""
 
 import contextlib
 import tempfile

@@ -1,4 +1,4 @@
-"""The champion: what is known of it, and the copy of its model folder on this machine."""
+"""The champion: its summary, and the copy of its model folder on this machine."""
 
 import shutil
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""Checkpoints on disk, and the orderly end of a training that a signal stops."""
+"""Checkpoints on disk, and the clean stop of a training by a signal."""
 
 # Lightning decides what a hook is given.
 # ruff: noqa: ARG002

@@ -1,4 +1,4 @@
-"""What the averaged weights make of a few images while they learn."""
+"""Predictions of the averaged weights for a few images during training."""
 
 # Lightning decides what a hook is given.
 # ruff: noqa: ARG002

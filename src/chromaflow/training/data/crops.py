@@ -58,7 +58,7 @@ class _Images:
         return None if self._scenes is None else int(self._scenes[index])
 
     def fetch_ahead(self, shards: list[int]) -> None:
-        """Bring shards into the cache meanwhile; what fails is told when it is read."""
+        """Bring shards into the cache meanwhile; what fails is reported when it is read."""
         self._ahead = self._ahead or ThreadPoolExecutor(1)
         for number in shards:
             self._ahead.submit(self._shards.fetch, number)

@@ -15,7 +15,7 @@ LARGEST_PATCH = 9
 WHOLE = 0.01
 """Share of the images that are revealed whole."""
 GLOBAL_HINT_PROBABILITY = 0.5
-"""Probability with which each global hint is told."""
+"""Probability with which each global hint is given."""
 
 
 def _local_hints(ab: Tensor) -> Tensor:
@@ -45,13 +45,13 @@ def _local_hints(ab: Tensor) -> Tensor:
 
 
 def draw_hints(lightness: Tensor, true_ab: Tensor) -> Hints:
-    """What a simulated user tells of each image of a batch, by torch's random state.
+    """The hints of a simulated user for each image of a batch, from torch's random state.
 
     Zhang et al. 2017, Section 3.2: the number of points is geometric with p = 1/8; a patch has a
     side of 1 to 9 pixels, uniformly, and its place is normal about the middle with a quarter of the
     size as σ, moved inside the image; its mean ab is revealed. One image in a hundred is revealed
     whole, so that the network learns to keep the colors that it is given. Of the global hints
-    (Section 3.3) either, both or none are told; the paper gives no probabilities, and a half for
+    (Section 3.3) either, both or none are given; the paper gives no probabilities, and a half for
     each makes the four cases alike.
 
     Args:
@@ -65,6 +65,6 @@ def draw_hints(lightness: Tensor, true_ab: Tensor) -> Hints:
     local = _local_hints(true_ab)
     whole = torch.rand(batch, 1, 1, 1, device=device) < WHOLE
     everything = torch.cat((true_ab, torch.ones_like(lightness)), dim=1)
-    told = torch.rand(2, batch, 1, device=device) < GLOBAL_HINT_PROBABILITY
-    mask = torch.cat([told[0].expand(-1, len(BINS) + 1), told[1].expand(-1, 2)], dim=1)
+    given = torch.rand(2, batch, 1, device=device) < GLOBAL_HINT_PROBABILITY
+    mask = torch.cat([given[0].expand(-1, len(BINS) + 1), given[1].expand(-1, 2)], dim=1)
     return Hints(torch.where(whole, everything, local), global_hints(lightness, true_ab) * mask)

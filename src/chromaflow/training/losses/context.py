@@ -1,4 +1,4 @@
-"""What a loss may look at: a batch, and what the network made of it."""
+"""What a loss can access: a batch, and the network's outputs for it."""
 
 from dataclasses import dataclass
 from functools import cached_property

@@ -1,4 +1,4 @@
-"""What the network suggests beside its color, Zhang et al. 2017."""
+"""The network's suggested colors, Zhang et al. 2017."""
 
 import functools
 

@@ -1,4 +1,4 @@
-"""The discriminator of Isola et al. 2017, which judges patches of 70×70."""
+"""The discriminator of Isola et al. 2017, which classifies patches of 70×70."""
 
 import torch
 from torch import Tensor, nn
