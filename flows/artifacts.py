@@ -36,7 +36,7 @@ def _validation(project: Project, _result: Mapping[str, Any]) -> None:
 
 
 def _evaluation(project: Project, _result: Mapping[str, Any]) -> None:
-    """The metric table beside the baselines, and the first held-out picture."""
+    """The metric table with the baselines, and the first held-out picture."""
     metrics = _read(project.evaluation / "metrics.json")
     systems = [name for name, value in metrics.items() if isinstance(value, dict)]
     names = [name for name, value in metrics["model"].items() if isinstance(value, float)]

@@ -20,7 +20,7 @@ from chromaflow.steps.table import STEPS, Step
 from flows import artifacts
 from flows.processes import StepFailedError, run, run_command, run_stage
 
-# A training resumes from its checkpoint when the flow runs again; the page can be written anew.
+# A training resumes from its checkpoint when the flow runs again; the page can be rewritten.
 _NOT_RETRIED = ("train", "report")
 
 

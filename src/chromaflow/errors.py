@@ -45,13 +45,13 @@ class ServerError(UserError):
 
 
 class TrainingStoppedError(UserError):
-    """Training that cannot go on, such as a loss that is no longer a number."""
+    """Training that cannot continue, such as a loss that is no longer a number."""
 
     exit_code = 3
 
 
 class TrainingInterruptedError(UserError):
-    """Training that a signal asked to stop; the same command goes on from its checkpoint."""
+    """Training that a signal asked to stop; the same command resumes from its checkpoint."""
 
     exit_code = 3
 

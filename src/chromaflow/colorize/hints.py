@@ -236,7 +236,7 @@ class UserHints:
     local: Points | Strokes | None = None
 
     def check_sources(self, sources: Sequence[Path]) -> None:
-        """Refuse several photographs where points or strokes tell of one.
+        """Refuse several photographs where points or strokes are for one.
 
         Raises:
             SettingsError: There are several, or a folder of them.
@@ -276,7 +276,7 @@ def _place(location: tuple[int | str, ...]) -> str:
     """Where in a file of points something is wrong; points are counted from 1."""
     if len(location) < 2:
         return "".join(f"{name}: " for name in location)
-    # What comes after the name only tells of which types a color might be.
+    # What follows the name only lists the types that a color may have.
     return f"point {int(location[1]) + 1}: " + "".join(f"{name}: " for name in location[2:3])
 
 
@@ -313,7 +313,7 @@ def _read_palette(palette: str | Path) -> Tensor:
 
 
 def _read_reference(path: Path, max_pixels: int) -> Tensor:
-    """What global hints tell of a picture, (316,)."""
+    """The global hints of a picture, (316,)."""
     rgb, _ = read_color(path, max_pixels)
     side = (_REFERENCE_SIDE, _REFERENCE_SIDE)
     small = torch.from_numpy(cv2.resize(rgb, side, interpolation=cv2.INTER_AREA))
@@ -329,7 +329,7 @@ def read_hints(
     saturation: float | None = None,
     max_pixels: int = MAX_PIXELS,
 ) -> UserHints | None:
-    """Read what a user tells of colors; the lightness of a hint is ignored.
+    """Read a user's hints about colors; the lightness of a hint is ignored.
 
     Args:
         local: A JSON file, {"points": [{"x", "y", "color", "radius"}]} in pixels of the photograph;

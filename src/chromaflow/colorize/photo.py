@@ -71,7 +71,7 @@ def colorize_photo(
 ) -> dict[str, Any]:
     """Color a photograph at its full size, with its own L.
 
-    A photograph that is already in color is colored anew from its L, and the result says so.
+    A photograph that is already in color is recolored from its L, and the result says so.
 
     Args:
         predictor: Colors it.

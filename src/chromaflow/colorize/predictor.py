@@ -25,7 +25,7 @@ from chromaflow.models.onnx import OnnxColorizer
 from chromaflow.refine import check_name
 
 if TYPE_CHECKING:
-    # What reads hints needs libraries that a machine may lack which only serves a model.
+    # What reads hints needs libraries that a machine which only runs inference may lack.
     from chromaflow.colorize.hints import UserHints
 
 DEVICES = ("auto", "cpu", "cuda")
@@ -73,7 +73,7 @@ class ColorOptions:
         size: The shorter side at which color is predicted, pixels, at least 32.
         refine: What refines the color, one of `chromaflow.refine.REFINEMENTS`.
         upsample: How color comes to full size, one of `chromaflow.colorize.upsampling.UPSAMPLINGS`.
-        hints: What a user tells of the colors.
+        hints: The user's hints about the colors.
 
     Raises:
         SettingsError: The size is under 32, or an upsampling that is not known.
@@ -198,7 +198,7 @@ class Predictor:
 
         Args:
             grey: sRGB grey, uint8 or uint16, (H, W).
-            options: How; `upsample` is no matter here.
+            options: How; `upsample` is ignored here.
 
         Returns:
             ab, float32 (2, h, w), CIE units, with min(h, w) = `size_for(options)`.

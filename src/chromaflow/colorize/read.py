@@ -237,7 +237,7 @@ def _read_metadata(image: Image.Image, photo: Photo) -> int:
         original = ExifTags.Base.DateTimeOriginal
         texts[int(original)] = exif.get_ifd(ExifTags.IFD.Exif).get(original)
         dpi = tuple(float(value) for value in image.info.get("dpi", ()))
-    except Exception:  # hostile metadata raises all kinds, and is no reason to refuse the picture
+    except Exception:  # hostile metadata raises all kinds, but the picture can still be used
         photo.notes.append("its metadata is damaged and was left out")
         return 1
     photo.tags = {tag: text for tag, text in texts.items() if isinstance(text, str) and text}

@@ -37,7 +37,7 @@ _SOFTWARE = "chromaflow (colors predicted by a model)"
 
 
 class StorageError(UserError):
-    """A disk or folder that takes no more files; to go on with the next photograph is no use."""
+    """A disk or folder that takes no more files; the next photograph would fail as well."""
 
 
 @contextlib.contextmanager
@@ -69,7 +69,7 @@ def write_photo(path: Path, photo: Photo, strips: Iterable[tuple[int, Levels]]) 
     """Write a colored photograph, replacing the file only when it is complete and on disk.
 
     DPI is kept, except in WebP; alpha, except in JPEG; texts of EXIF in 8-bit pictures, whose
-    EXIF also tells, as Software, that the colors are predicted.
+    EXIF also states, as Software, that the colors are predicted.
 
     Args:
         path: The file; its suffix chooses the format.
@@ -127,7 +127,7 @@ def _save(canvas: Image.Image, file: BinaryIO, name: str, photo: Photo) -> None:
     if name != "TIFF":
         canvas.save(file, name, exif=exif, **options)
         return
-    # Given a file, libtiff writes it by itself and does not tell a full disk from other errors.
+    # Given a file, libtiff writes it by itself and hides whether the disk is full.
     buffer = io.BytesIO()
     canvas.save(buffer, name, exif=exif, **options)
     file.write(buffer.getbuffer())

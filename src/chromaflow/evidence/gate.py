@@ -45,7 +45,7 @@ def rivals_of(baselines: Mapping[str, Measurements], champion: Rival | None) -> 
 
     Args:
         baselines: Measurements by the names of `chromaflow.evaluation.baselines.BASELINES`.
-        champion: What serves, or None.
+        champion: The current champion, or None.
 
     Raises:
         ValueError: A baseline that is needed was not measured.

@@ -1,4 +1,4 @@
-"""Several recipes on one data set under one budget: trained, judged, and put side by side."""
+"""Several recipes on one data set under one budget: trained, evaluated and compared."""
 
 # Lightning decides what a hook is given.
 # ruff: noqa: ARG002
@@ -111,9 +111,9 @@ def _budgeted(place: Project, settings: Settings, budget: float) -> tuple[Settin
 
 
 def run_recipe(project: Project, settings: Settings, recipe: str, budget: float) -> Row:
-    """Train a recipe, judge it, register it, and measure what it costs.
+    """Train a recipe, evaluate it, register it, and measure what it costs.
 
-    Killed, the next call goes on from the last checkpoint; done, it reads what was found.
+    If killed, the next call resumes from the last checkpoint; done, it reads what was found.
 
     Args:
         project: The checkout; `data/lab` is read.
@@ -148,10 +148,10 @@ def run_recipe(project: Project, settings: Settings, recipe: str, budget: float)
 
 
 def compare(project: Project, recipes: Mapping[str, Settings], *, budget: float) -> list[Row]:
-    """Train and judge recipes one after the other, each within the same budget.
+    """Train and evaluate recipes one after the other, each within the same budget.
 
     Every one is an MLflow run and a version in the registry, as by `chromaflow retrain`; none is
-    promoted. Killed, the next call goes on where it was.
+    promoted. If killed, the next call resumes where it stopped.
 
     Args:
         project: The checkout; `data/lab` is read.

@@ -115,7 +115,7 @@ def find_lr(
     Raises:
         SettingsError: Rates that do not rise, or too few steps.
         DataError: There are no shards.
-        TrainingStoppedError: The loss is no number from the beginning, or the memory is spent.
+        TrainingStoppedError: The loss is not a number from the start, or the memory is spent.
         TrainingInterruptedError: A signal asked to stop.
     """
     if not 0 < low < high or steps < 10:

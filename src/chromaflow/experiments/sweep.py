@@ -148,7 +148,7 @@ class _Objective:
     study: optuna.Study
 
     def train(self, trial: Trial) -> float:
-        """Train with the settings of a trial; a trial that was broken off goes on."""
+        """Train with the settings of a trial; an interrupted trial resumes."""
         chosen = {axis.name: axis.draw(trial) for axis in self.axes}
         values = self.configure([f"{key}={json.dumps(value)}" for key, value in chosen.items()])
         digest = hashlib.sha256(json.dumps(chosen, sort_keys=True).encode()).hexdigest()[:16]
@@ -186,8 +186,8 @@ def sweep(
 ) -> list[FrozenTrial]:
     """Try settings, and keep every trial as an MLflow run below that of the sweep.
 
-    Killed, the next call with the same name goes on: trials that ended are kept, and the one that
-    was broken off goes on from its checkpoint.
+    If killed, the next call with the same name resumes: finished trials are kept, and the
+    interrupted one resumes from its checkpoint.
 
     Args:
         project: The checkout; `data/lab` is read.
@@ -203,7 +203,7 @@ def sweep(
     Raises:
         SettingsError: No axis, or a setting that cannot be.
         DataError: There is no validation split.
-        ServerError: MLflow does not answer, or another training is at work here.
+        ServerError: MLflow does not answer, or another training is running here.
         TrainingInterruptedError: A signal asked to stop.
     """
     if not axes:

@@ -37,7 +37,7 @@ class Pictures(NamedTuple):
 
 
 class Compared(NamedTuple):
-    """A batch of predictions beside the truth.
+    """A batch of predictions and the ground truth.
 
     Attributes:
         predicted: The predictions.

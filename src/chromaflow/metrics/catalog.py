@@ -1,6 +1,6 @@
 """Every metric of the held-out images, in the order in which tables and pages show them.
 
-A new metric is a file beside this one, which ends in the metric's facts, and its line here:
+A new metric is a file next to this one, which ends in the metric's facts, and its line here:
 evaluation, `per_image.csv`, pages, the settings of the promotion and the comparison read this list.
 """
 

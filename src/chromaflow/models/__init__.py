@@ -15,7 +15,7 @@ from chromaflow.models.networks.base import Network
 from chromaflow.settings.network_names import NETWORKS
 
 if TYPE_CHECKING:
-    # A model that serves needs no settings, nor the library that checks them.
+    # Inference needs no settings, nor the library that checks them.
     from chromaflow.settings import Model
 
 __all__ = [

@@ -76,7 +76,7 @@ class Colorizer(nn.Module):
     ) -> Tensor:
         """Color at the size of the input, refined.
 
-        Sides that are no multiples of `multiple` are filled up by mirroring. The color of the
+        Sides that are not multiples of `multiple` are filled up by mirroring. The color of the
         small output is enlarged bilinearly.
 
         Args:

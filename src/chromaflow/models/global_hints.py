@@ -41,7 +41,7 @@ def color_histogram(ab: Tensor) -> Tensor:
 
 
 def global_hints(lightness: Tensor, ab: Tensor) -> Tensor:
-    """All that global hints tell of pictures: histogram of ab at a quarter, mean HSV saturation.
+    """The complete global hints of pictures: histogram of ab at a quarter, mean HSV saturation.
 
     Zhang et al. 2017, Section 3.3; that a pixel counts for its nearest bin only is what the
     authors' code does.

@@ -151,7 +151,7 @@ def load_model(folder: Path, device: str | torch.device = "cpu") -> Colorizer:
 
     Raises:
         ModelError: The folder or a file of it is missing or broken, of another format, of another
-            recipe than it says, or holds values that are no numbers.
+            recipe than it states, or holds values that are not numbers.
     """
     if not folder.is_dir():
         raise ModelError(f"there is no model folder {folder}.", _REMEDY)

@@ -120,7 +120,7 @@ def _session(data: bytes) -> Any:
 def export_onnx(model: Colorizer, target: Path, *, digest: str, side: int = 0) -> float:
     """Write a model as ONNX, and see that ONNX Runtime gives the same color.
 
-    A refinement is no part of the network: the file tells its name, with the model's digest and
+    A refinement is not part of the network: the file states its name, with the model's digest and
     size, and `OnnxColorizer` does what is left.
 
     Args:

@@ -25,7 +25,7 @@ sys.stdout = io.StringIO()
 from dvc.cli import main
 sys.exit(main(sys.argv[1:]))
 """
-# DVC ends with the same exit code whatever went wrong: what it prints is all there is to tell by.
+# DVC ends with the same exit code whatever went wrong, so only its output identifies the error.
 _BUSY = ("is busy, it is being blocked by", "Unable to acquire lock")
 
 
@@ -62,7 +62,7 @@ def stale(project: Project) -> dict[str, list[Any]]:
 
     Raises:
         ServerError: Another DVC command holds the checkout.
-        UserError: DVC is missing or cannot tell, with its own words.
+        UserError: DVC is missing or fails, with its own message.
     """
     result = _run(project, "status", "--json")
     if result.returncode != 0:
@@ -223,7 +223,7 @@ def record_snapshot(project: Project) -> bool:
     old = _read_record(project)
     before = snapshot_digest(project)
     if old.get("meta", {}).get("manifest_sha256") == manifest and before:
-        # A clone that made the recorded snapshot anew has yet to take it into its cache.
+        # A clone that rebuilt the recorded snapshot has yet to add it to its cache.
         if not _is_cached(project, before):
             _commit_snapshot(project)
         return False

@@ -45,7 +45,7 @@ class Project:
 
     @contextlib.contextmanager
     def lock(self, work: str, *, wait: bool = False) -> Iterator[None]:
-        """Let one process at a time do some work in this checkout; a killed one lets go.
+        """Let one process at a time do some work in this checkout; a killed one releases the lock.
 
         Args:
             work: Its name.

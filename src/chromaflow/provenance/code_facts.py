@@ -61,7 +61,7 @@ def git_commit(project: Project) -> str:
 
 
 class _GitFailedError(Exception):
-    """Git does not tell what differs from the commit."""
+    """Git cannot report what differs from the commit."""
 
 
 def _names(project: Project, *arguments: str) -> set[str]:
@@ -91,7 +91,7 @@ def _changes(project: Project, *but: str) -> _Changes:
     """The files that differ, without those that the pathspecs exclude.
 
     Raises:
-        _GitFailedError: Git does not tell.
+        _GitFailedError: Git fails.
     """
     changed = ("diff", "HEAD", "--name-only", "--relative", "-z")
     unknown = ("ls-files", "--others", "-z")

@@ -125,7 +125,7 @@ class DataCounts(_Tagged):
     """How many images the data of a run hold.
 
     Args:
-        images: `rows` that were judged, and how many of them were `accepted` and `quarantined`.
+        images: `rows` that were validated, and how many of them were `accepted` and `quarantined`.
         reasons: Rule to the images that it refused; an image may have several.
         splits: Split to accepted images.
         sources: Source to accepted images.

@@ -38,7 +38,7 @@ class Lineage:
 
 
 def collect(project: Project, settings: Settings, moment: str) -> Lineage:
-    """Gather what a run is made from; what is missing is said, never an error.
+    """Gather what a run is made from; what is missing is recorded, never an error.
 
     Args:
         project: The checkout.

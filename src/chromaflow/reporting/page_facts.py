@@ -60,7 +60,7 @@ class Picture:
     Args:
         uri: The picture itself, as a data URI.
         id: Of the image.
-        label: What it shows, as far as the manifest tells.
+        label: What it shows, as far as the manifest states it.
         origin: Where it comes from.
         license: Of the photograph.
         score: The metric that decides, of the model.
@@ -149,7 +149,7 @@ class RegistryStatus:
 
     Args:
         version: Of the candidate; None where it is not registered or nobody answers.
-        champion: What serves, or None.
+        champion: The current champion, or None.
         decision: The last entry of the ledger about the candidate; empty where there is none.
         problem: Why registry or ledger could not be read; empty where they could.
         link: Of the run on the pages of MLflow; empty without a server.

@@ -272,7 +272,7 @@ def _spawn(folder: Path, server: Server) -> Record:
             start_new_session=True,
         )
     leader = Process(process.pid, birth_of(process.pid) or "")
-    # It goes on without this process, which therefore does not wait for its end.
+    # It outlives this process, which therefore does not wait for its end.
     process.returncode = 0
     return _write_record(folder, server, [leader])
 

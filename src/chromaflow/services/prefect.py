@@ -67,7 +67,7 @@ def environment_with_server(project: Project, settings: Settings) -> dict[str, s
 
     That server ends when this process ends, or the program that this process becomes by
     `os.execve` with this environment. It takes connections from the first moment; requests wait
-    until it is ready, `wait_for_server` tells if it never will be.
+    until it is ready, `wait_for_server` reports if it never will be.
 
     Raises:
         UserError: Prefect is missing.

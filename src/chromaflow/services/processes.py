@@ -18,7 +18,7 @@ class Process:
 
     Args:
         pid: Its number.
-        birth: When it started, as the system tells it.
+        birth: When it started, as the system reports it.
     """
 
     pid: int
@@ -31,12 +31,12 @@ class Process:
 
 
 def birth_of(pid: int) -> str | None:
-    """When a process started, to the clock tick where the system tells it; None where none runs."""
+    """When a process started, to the clock tick where reported; None where none runs."""
     if PROC.is_dir():
         state = _read_stat(pid)
         if state is None or state[0] in "ZX":
             return None
-        # Ticks count from the start of the machine, which the identifier tells apart.
+        # Ticks count from the start of the machine, which the identifier distinguishes.
         return f"{_boot()} {state[19]}"
     line = _ps("-o", "stat=,lstart=", "-p", str(pid)).strip()
     return line.split(maxsplit=1)[1] if line and not line.startswith("Z") else None

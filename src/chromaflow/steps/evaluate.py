@@ -55,7 +55,7 @@ def evaluate(
 ) -> EvaluateResult:
     """Measure `models/candidate` on the test split, and write `reports/evaluation` whole.
 
-    The baselines stand beside it; PSNR rewards both of them. Where it computes, see
+    The baselines are shown next to it; PSNR favors both of them. Where it computes, see
     `model_to_measure`.
 
     Args:

@@ -59,7 +59,7 @@ def ingest(project: Project, settings: Settings) -> IngestResult:
 
     Raises:
         DataError: The source cannot be used, or the disk is full.
-        ServerError: Its server does not answer, or another ingest is at work.
+        ServerError: Its server does not answer, or another ingest is running.
         UserError: DVC could not take the snapshot into its cache.
     """
     fetched = dvc.fetch_snapshot(project)

@@ -45,7 +45,7 @@ def train(project: Project, settings: Settings) -> TrainResult:
         settings: Its `seed`, `model` and `training` decide the weights.
 
     Raises:
-        ServerError: Another training is at work in this checkout, or MLflow does not answer.
+        ServerError: Another training is running in this checkout, or MLflow does not answer.
         UserError: Whatever stops the training itself.
     """
     record = train_tracked(project, settings)

@@ -191,7 +191,7 @@ def translate_errors(uri: str) -> Iterator[None]:
     except (MlflowException, SQLAlchemyError, requests.RequestException) as error:
         text, address = first_line(error), public_address(uri)
         remedy = _REMEDY if is_server(uri) else f"look at {address}: is it intact and writable?"
-        # Neither type nor error code of MLflow's tell this from its other errors.
+        # Neither type nor error code of MLflow's distinguish this from its other errors.
         if "out-of-date database schema" in text:
             remedy = f"copy the database away, then: mlflow db upgrade {address}"
         raise ServerError(f"MLflow at {address}: {text}", remedy) from error

@@ -41,7 +41,7 @@ def _counts(project: Project) -> dict[str, int]:
 
 
 def held_out_dataset(project: Project) -> "Dataset":
-    """The held-out split, by which models are judged."""
+    """The held-out split, on which models are evaluated."""
     return _dataset(project, "test", data_facts(project))
 
 

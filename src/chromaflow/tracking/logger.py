@@ -30,7 +30,7 @@ class MetricLogger(Logger):
         client: Of MLflow.
         run_id: The run that the metrics belong to.
         logged: The last step of each metric that the run holds already, so that a training that
-            goes on from a checkpoint repeats none.
+            resumes from a checkpoint repeats none.
     """
 
     def __init__(self, client: MlflowClient, run_id: str, logged: Mapping[str, int]) -> None:

@@ -81,7 +81,7 @@ def train_as_run(
         name: Of the run; empty names network and codebook.
         parent: Run id of the run that it belongs to, such as that of a sweep.
         callbacks: For the trainer, besides those of the run.
-        stops: Exceptions of callbacks that end the training and are no fault.
+        stops: Exceptions of callbacks that end the training without being errors.
 
     Returns:
         What `chromaflow.training.fit.train` returns.
@@ -116,7 +116,7 @@ def training_run(
 
     The run ends FINISHED where the block handed over a summary, KILLED after an interruption or one
     of `stops`, and FAILED after another error; a process that was killed leaves it RUNNING, and the
-    next one goes on with it, which it knows by the fingerprint. A server that goes away while the
+    next one resumes it, identified by the fingerprint. A server that goes away while the
     training runs costs records, never the training. The arguments are those of `train_as_run`.
 
     Raises:
@@ -172,7 +172,7 @@ def _open(
 
 
 def _reopen(client: MlflowClient, run_id: str, flow: FlowFacts) -> bool:
-    """Whether the run is there; the flow run that goes on with it is then its flow run."""
+    """Whether the run is there; the flow run that resumes it is then its flow run."""
     try:
         client.update_run(run_id, status="RUNNING")
     except MlflowException as error:

@@ -21,7 +21,7 @@ def train_tracked(project: Project, settings: Settings) -> dict[str, Any]:
         What `chromaflow.training.fit.train` returns.
 
     Raises:
-        ServerError: Another training is at work in this checkout, or MLflow does not answer.
+        ServerError: Another training is running in this checkout, or MLflow does not answer.
         UserError: Whatever stops the training itself.
     """
     with project.lock("training") if is_first_rank() else contextlib.nullcontext():

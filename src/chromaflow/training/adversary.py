@@ -31,7 +31,7 @@ def _judge(logits: Tensor, target: float) -> Tensor:
 
 
 class Adversary(nn.Module):
-    """A PatchGAN that tells true color from predicted color, and the loss that it gives.
+    """A PatchGAN that distinguishes true color from predicted color, and the loss that it gives.
 
     Goodfellow et al., "Generative Adversarial Nets", NIPS 2014, with the network's loss that does
     not saturate, −log D, as Isola et al. 2017 and Nazeri, Ng and Ebrahimi 2018 use it; and the

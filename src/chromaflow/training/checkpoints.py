@@ -62,7 +62,7 @@ class AtomicCheckpoints(CheckpointIO):
 
 
 def readable(path: Path) -> bool:
-    """Whether there is a checkpoint to go on from; a broken one is deleted with a warning."""
+    """Whether there is a checkpoint to resume from; a broken one is deleted with a warning."""
     for partial in path.parent.glob(f".{path.name}.*.partial"):
         partial.unlink()
     if not path.is_file():

@@ -122,7 +122,7 @@ def train(
 ) -> dict[str, Any]:
     """Train, and write `models/candidate` and `reports/training`.
 
-    Killed at any moment, the next call goes on from the last checkpoint and ends with the same
+    Killed at any moment, the next call resumes from the last checkpoint and ends with the same
     bytes; after the end, it gives the result again until `result_cache.forget` is called. The same
     settings, shards, code and versions give the same weights on the CPU, bit for bit. With
     `training.devices` above one, Lightning starts the command line again for each further device,
@@ -182,14 +182,14 @@ def train(
         **{name: curves.last(name) for name in Curves.COLUMNS[1:]},
     }
     if not trainer.is_global_zero:
-        # Rank zero writes and goes on; what follows in the command line is its business alone.
+        # Rank zero writes and continues; what follows in the command line is its business alone.
         raise SystemExit(0)
     summary["digest"] = _write(project, own_fingerprint, module.averaged, curves, summary)
     return {**summary, "fingerprint": own_fingerprint, "resumed_from": checkpoints.resumed_from}
 
 
 def _module(project: Project, settings: Settings) -> ColorizerTraining:
-    """The model to train, built anew."""
+    """The model to train, newly built."""
     model, training, network = _build(project, settings), settings.training, settings.model.network
     if training.crop % model.multiple:
         raise SettingsError(

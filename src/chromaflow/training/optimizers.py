@@ -40,7 +40,7 @@ def backbone_learns(step: int, training: Training) -> bool:
 
 
 def initialize(network: Network, how: str) -> None:
-    """Draw the weights of convolutions and linear layers anew, less those of the backbone.
+    """Draw the weights of convolutions and linear layers again, except those of the backbone.
 
     Args:
         network: Its biases become 0.

@@ -71,7 +71,7 @@ def test_settings_of_other_kinds_are_ignored_with_one_line(project: Project) -> 
     assert "\n" not in line
     assert line.startswith("params.yaml: settings that do not apply are ignored (")
     assert "source.archive, source.annotations, source.table and 9 more" in line
-    assert "chromaflow settings --write writes it anew" in line
+    assert "chromaflow settings --write rewrites it" in line
 
 
 def test_a_whole_file_is_read_as_it_was_meant(project: Project) -> None:

@@ -142,7 +142,7 @@ def rebalancing_weights(prior: Tensor, rebalance: float) -> Tensor:
 
 
 def check_numbers(codebook: str, **numbers: float) -> None:
-    """Refuse settings that are no finite numbers.
+    """Refuse settings that are not finite numbers.
 
     Raises:
         ModelError: One is not; by name.
@@ -150,7 +150,7 @@ def check_numbers(codebook: str, **numbers: float) -> None:
     Example:
         >>> check_numbers("grid313", sigma=5.0, rebalance=math.nan)
         Traceback (most recent call last):
-        chromaflow.errors.ModelError: codebook grid313: rebalance = nan is no number
+        chromaflow.errors.ModelError: codebook grid313: rebalance = nan is not a number
     """
     for name, value in numbers.items():
         if (
@@ -162,7 +162,7 @@ def check_numbers(codebook: str, **numbers: float) -> None:
 
 
 def check_positive(codebook: str, **numbers: float) -> None:
-    """Refuse settings that are no finite numbers above 0.
+    """Refuse settings that are not finite numbers above 0.
 
     Raises:
         ModelError: One is not; by name.
@@ -179,7 +179,7 @@ def check_positive(codebook: str, **numbers: float) -> None:
 
 
 def check_count(codebook: str, low: int, high: int, **counts: int) -> None:
-    """Refuse settings that are no whole numbers of a range.
+    """Refuse settings that are not integers in a range.
 
     Raises:
         ModelError: One is not in low..high; by name.

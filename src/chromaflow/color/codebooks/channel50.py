@@ -33,7 +33,7 @@ class Channel50(BinnedCodebook):
     their bins lie is chosen here: 220 CIE units in all, so 4.4 each for 50, with 0 as the center of
     bin `bins` // 2, so that grey stays grey. From −112.2 to 107.8 they cover all of sRGB, whose
     a goes from −86.2 to 98.3 and b from −107.9 to 94.5. Decoding the truth changes a and b by half
-    a bin at most, and by another half where they are no whole numbers.
+    a bin at most, and by another half where they are not whole numbers.
 
     Args:
         bins: Of each channel.

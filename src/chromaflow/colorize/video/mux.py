@@ -41,7 +41,7 @@ class _EncodedAnew:
         rate = context.sample_rate if context.sample_rate in rates else 44_100
         self._source = stream
         self._stream = result.add_stream("aac", rate=rate)
-        # Where a file tells the number of channels only, their places are the usual ones.
+        # Where a file states only the number of channels, their layout is the default one.
         layout = {1: "mono", 2: "stereo"}.get(context.layout.nb_channels, context.layout.name)
         self._stream.codec_context.layout = layout
         self._stream.metadata.update(stream.metadata)
@@ -114,7 +114,7 @@ def join(file: BinaryIO, suffix: str, video: Video, segments: Sequence[Path]) ->
 
     Args:
         file: Where the video goes.
-        suffix: Of its name, which tells its kind.
+        suffix: Of its name, which determines the format.
         video: What the segments come from; gets notes on what could not be kept.
         segments: In their order.
     """

@@ -34,7 +34,7 @@ class Colored:
     Args:
         frame: The frame.
         ab: float32 (2, h, w), CIE units, at the size that the model sees.
-        is_key: Whether the model colored it; coloring can begin anew here.
+        is_key: Whether the model colored it; coloring can restart here.
     """
 
     frame: Frame
@@ -72,7 +72,7 @@ class Propagation:
         predictor: Colors key frames; and where it takes a reference, the frames between, too.
         key_predictor: Colors key frames instead.
         levels: The sRGB grey of each code of luma, uint16 (256,).
-        options: How; the hints are for the key frames, `upsample` is no matter here.
+        options: How; the hints are for the key frames, `upsample` is ignored here.
     """
 
     def __init__(

@@ -29,7 +29,7 @@ _OPTIONS = {"format_whitelist": _DEMUXERS, "protocol_whitelist": "file"}
 _SCALER_MATRIX = {1: 1, 5: 5, 6: 5, 9: 9}
 _HIGH_DYNAMIC_RANGE = (16, 18)  # PQ and HLG in H.273
 _FULL_RANGE = 2
-# A header tells the length of the longest stream, which need not be the video.
+# A header states the length of the longest stream, which need not be the video.
 _SPARE_SECONDS = 1.0
 
 
@@ -60,7 +60,7 @@ class Video:
         time_base: Seconds a unit of time.
         rate: Frames a second, on average.
         start: Seconds at which it starts; other streams start by the same clock.
-        frames: As its header tells; None where it does not.
+        frames: As its header states; None where it does not.
         aspect: Width over height of a pixel, upright.
         coding: Of its colors.
         primaries: Code of H.273.
@@ -211,7 +211,7 @@ def describe(path: Path, max_pixels: int) -> Video:
         max_pixels: Larger frames are refused before any is decoded.
 
     Raises:
-        DataError: It is no video, has no frames, or is too large; by name.
+        DataError: It is not a video, has no frames, or is too large.
     """
     with opened(path) as container:
         stream = video_stream(container, path)
@@ -277,7 +277,7 @@ def frames(video: Video) -> Iterator[Frame]:
     step = max(1, round(1 / (video.rate * video.time_base)))
     last = -step  # so that the first one without a time is at 0
     with opened(video.path) as container:
-        # AVI tells when a frame is decoded, and not when it is shown.
+        # AVI stores when a frame is decoded, not when it is shown.
         untimed = container.format.name == "avi"
         for frame in _decoded(container, video_stream(container, video.path), video.tally):
             if (frame.width, frame.height) != video.stored_size:

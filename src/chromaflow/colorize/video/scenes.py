@@ -23,7 +23,7 @@ _SIDE = 32
 
 
 def _evened(luma: Plane) -> Plane:
-    """A frame at a set brightness and contrast, so that flicker and fades are no cuts."""
+    """A frame at a set brightness and contrast, so that flicker and fades do not count as cuts."""
     values = luma.astype(np.float32)
     scale = _SPREAD / max(float(values.std()), _LEAST_SPREAD)
     even: Plane = ((values - values.mean()) * scale + _MEAN).clip(0, 255).astype(np.uint8)

@@ -21,7 +21,7 @@ SEGMENT_FRAMES = 240
 class Work:
     """The finished segments of one video.
 
-    The name of a segment tells its first frame and the one after its last; what has such a name is
+    The name of a segment holds its first frame and the one after its last; what has such a name is
     complete and on disk.
 
     Args:
@@ -68,7 +68,7 @@ class Work:
 
 
 def _segments_of(frames: Iterator[Colored]) -> Iterator[Iterator[Colored]]:
-    """Parts that begin with a key frame, where coloring can go on without what was before."""
+    """Parts that begin with a key frame, where coloring can resume without what came before."""
     following = next(frames, None)
 
     def segment() -> Iterator[Colored]:
@@ -88,7 +88,7 @@ def work_for(output: Path, fingerprint: dict[str, Any]) -> Iterator[Work]:
     """Give the work on a video, which is removed when the block ends well.
 
     Args:
-        output: The file to be; the folder of segments stands beside it, hidden.
+        output: The file to be; the folder of segments is next to it, hidden.
         fingerprint: As of `Work`.
 
     Raises:

@@ -22,7 +22,7 @@ _SEGMENT = "nut"
 
 
 class _Guarded:
-    """A file that remembers why it could not be written: FFmpeg does not always tell."""
+    """A file that remembers why it could not be written: FFmpeg does not always report it."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file

@@ -1,6 +1,6 @@
 """Planes of Y'CbCr: the luma that a frame has in grey, and the planes that it has in color.
 
-Luma is no lightness: two colors of one L differ in luma. So luma is moved by what a color changes
+Luma is not lightness: two colors of one L differ in luma. So luma is moved by what a color changes
 in it, reckoned at the size of the chroma planes, which is a quarter of the pixels; what is sharp in
 a frame stays as it was decoded.
 """

@@ -51,7 +51,7 @@ def mirrored(address: str, mirrors: Mapping[str, str]) -> str:
 
 
 def check_address(address: str) -> None:
-    """Refuse what is no address of a file.
+    """Refuse what is not the address of a file.
 
     Raises:
         RefusedError: The scheme is not http, https, s3, gs or file, or there is no host.
@@ -59,7 +59,7 @@ def check_address(address: str) -> None:
     try:
         parts = urlsplit(address)
         place = bool(parts.hostname) or (parts.scheme == "file" and bool(parts.path))
-        _ = parts.port  # raises for a port that is no number
+        _ = parts.port  # raises for a port that is not a number
     except ValueError:
         raise RefusedError("the address is invalid") from None
     if parts.scheme not in HTTP | STORES:
@@ -78,7 +78,7 @@ def network(ip: str) -> Network:
     """The kind of network that an IP address lies in.
 
     Raises:
-        ValueError: It is no IP address, but a name for instance.
+        ValueError: It is not an IP address, but a name for instance.
     """
     address = ipaddress.ip_address(ip.strip("[]").partition("%")[0])
     if isinstance(address, ipaddress.IPv6Address):

@@ -129,7 +129,7 @@ class _Fetching:
     async def _try(self, job: Job, transfer: "Transfer") -> Outcome | None:
         """Try one file once; None where it will be tried again."""
         if job.host.verdict:
-            await asyncio.sleep(0)  # a host may have a million files, and others are at work
+            await asyncio.sleep(0)  # a host may have a million files, and others are running
             return Outcome(job.path, "failed", job.host.verdict, passing=True)
         self._check_space()
         failure = ""
@@ -189,8 +189,8 @@ def download(
     """Fetch files into a cache; what lies there complete is not fetched again.
 
     Hosts are asked in turn, each by at most `connections_per_host` connections. What may pass by
-    itself is tried again: 429, 5xx, lost and stalled connections. A part goes on where it ended if
-    the server tells that the file is still the same. Only one process can work at one cache.
+    itself is tried again: 429, 5xx, lost and stalled connections. A partial file is resumed if
+    the server confirms that the file is still the same. Only one process can work at one cache.
 
     Args:
         downloads: Files; one path twice is one file.
@@ -239,7 +239,7 @@ def fetch_one(
     *,
     remedy: str = "",
 ) -> Path:
-    """Fetch one file without which nothing goes on, such as an archive; it may be very large.
+    """Fetch one file that the rest depends on, such as an archive; it may be very large.
 
     Args:
         item: The file. Its folder keeps the journal.

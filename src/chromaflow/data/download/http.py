@@ -287,7 +287,7 @@ class Transfer:
 
     @staticmethod
     def _continues(partial: Partial, response: aiohttp.ClientResponse, started: Started) -> bool:
-        """Whether a 206 goes on where the part ends, or a 416 says that nothing is missing."""
+        """Whether a 206 resumes where the part ends, or a 416 shows that nothing is missing."""
         tag = response.headers.get("ETag")
         date = response.headers.get("Last-Modified")
         given = tag if started.validator.startswith('"') else date

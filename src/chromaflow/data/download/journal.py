@@ -1,4 +1,4 @@
-"""The journal of a cache of downloads: which files are complete, and how others may go on.
+"""The journal of a cache of downloads: which files are complete, and how to resume others.
 
 One JSON line a fact, appended before the file takes its name, so that a kill at any moment costs
 at most the files in flight. Data is not forced to disk file by file: while the machine runs, what
@@ -22,7 +22,7 @@ from chromaflow.project import files
 
 NAME = ".downloads.jsonl"
 LOCK = ".downloads.lock"
-RESUME_FROM = 256 * 2**10  # bytes; what is smaller is as well fetched anew
+RESUME_FROM = 256 * 2**10  # bytes; smaller parts are fetched again from the start
 _COMPACT_FROM = 1000
 
 
@@ -63,7 +63,7 @@ class Finished:
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """A file of which a part may lie beside its place.
+    """A file of which a part may be next to its target.
 
     Args:
         path: Below the cache.
@@ -81,7 +81,7 @@ class Started:
     boot: str = field(default_factory=lambda: BOOT)
 
     def begins(self, address: str, checksum: str, size: int) -> bool:
-        """Whether bytes beside the file's place are known to be its beginning.
+        """Whether bytes next to the file's target are known to be its beginning.
 
         After a loss of power, or where the server does not distinguish versions of a file, only a
         checksum of the whole can.
@@ -118,7 +118,7 @@ class Journal:
             os.write(self._file, b"\n")
 
     def _read(self, line: bytes) -> None:
-        # A kill may tear the last line; what it was about is then looked at anew.
+        # A kill may tear the last line; its file is then checked again.
         with contextlib.suppress(ValueError, TypeError):
             values: dict[str, Any] = json.loads(line)
             fact = Finished(**values) if "sha256" in values else Started(**values)

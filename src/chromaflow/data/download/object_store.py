@@ -28,7 +28,7 @@ def _open(address: str) -> tuple[Any, str]:
             f"{parts.scheme}:// addresses need a package that is not installed.",
             f"pip install {'gcsfs' if parts.scheme == 'gs' else 's3fs'}",
         ) from None
-    # The path is taken as it stands: it is no pattern, and chains of protocols are not read.
+    # The path is taken as it stands: it is not a pattern, and chains of protocols are not read.
     place = unquote(parts.path) if parts.scheme == "file" else address.partition("://")[2]
     if parts.scheme == "file" and not Path(place).is_file():
         raise FileNotFoundError  # a pipe or a device could be read for ever

@@ -61,7 +61,7 @@ class Limit(NamedTuple):
 
     Args:
         size: Bytes.
-        reason: What is said of a larger one.
+        reason: The error message for a larger one.
     """
 
     size: int
@@ -119,7 +119,7 @@ class Partial:
         self._begin()
 
     def hash_part(self) -> None:
-        """Read what an earlier attempt left, so that the digests go on from there."""
+        """Read what an earlier attempt left, so that the digests resume from there."""
         self._begin()
         while data := os.pread(self._file, 2**20, self._hashed):
             self._update(data)
@@ -165,7 +165,7 @@ class Partial:
 
         Raises:
             RefusedError: It is something else.
-            PassingError: So it is, but it came in parts; the next attempt begins anew.
+            PassingError: So it is, but it came in parts; the next attempt starts over.
         """
         fault = fault_of(self.head, self._target.name)
         if not fault and self._announced is not None and self.size != self._announced:

@@ -112,7 +112,7 @@ class Report:
 
 
 class FileBar(contextlib.ExitStack):
-    """Progress of one file; a context. It shows once the server has said how large the file is.
+    """Progress of one file; a context. It shows once the server has reported the file's size.
 
     Args:
         description: What is shown.

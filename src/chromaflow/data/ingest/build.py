@@ -1,8 +1,8 @@
 """Make the raw snapshot: what is new goes into new shards, what is there is left as it is.
 
-The manifest decides what the snapshot holds. New shards grow in a folder beside the snapshot; they
+The manifest decides what the snapshot holds. New shards grow in a folder next to the snapshot; they
 move in when all are there, the manifest is replaced in one step, and only then does anything go
-that it no longer names. A killed ingest leaves the old snapshot, and the next one goes on from the
+that it no longer names. A killed ingest leaves the old snapshot, and the next one resumes from the
 shards that were finished. Of a source on a server only what the snapshot does not hold is fetched,
 a shard's worth at a time.
 """
@@ -50,7 +50,7 @@ class SnapshotCounts:
         added: Of these, how many the last one did not hold. One whose bytes changed is not new.
         removed: Images of the last snapshot that left the source.
         undecodable: Images that cannot be read.
-        skipped: Files of the source that are no images.
+        skipped: Files of the source that are not images.
         shards: How many raw shards there are.
     """
 
@@ -205,7 +205,7 @@ def _stage(
     size: int,
     fetcher: Fetcher,
 ) -> list[pa.Table]:
-    """Write new images into new shards, and beside each finished one its rows."""
+    """Write new images into new shards, and next to each finished one its rows."""
     numbers = [int(Path(shard).stem) for shard in _shards(known)]
     tables = []
     for number, first in zip(itertools.count(max(numbers, default=-1) + 1), images):
@@ -332,7 +332,7 @@ def build_snapshot(
 
     Raises:
         DataError: The source cannot be used, or the disk is full.
-        ServerError: Another ingest is at work.
+        ServerError: Another ingest is running.
     """
     with project.lock("ingest"):
         sources = _open_sources(project, settings)

@@ -7,7 +7,7 @@ removed before the step runs. It is written last, from the accepted images and t
 so equal inputs give equal bytes there too. History only decides whether the step stops; it never
 enters what the step writes.
 
-Only snapshots of one data set are compared: of the same sources, chosen and judged by the same
+Only snapshots of one data set are compared: of the same sources, chosen and validated by the same
 settings. With another preset, or another threshold, the colors differ because somebody wants so.
 """
 
@@ -41,7 +41,7 @@ _OF_TABLES = {"min_images", "min_label_images", "max_label_share", "max_drift"}
 class Record(BaseModel):
     """The distribution of the last accepted snapshot: images in each bin, and what they are of.
 
-    `settings` are those that choose and judge the images of `sources`.
+    `settings` are those that choose and validate the images of `sources`.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)

@@ -132,7 +132,7 @@ def manifest_rules() -> NamedExpectations:
 
 
 def snapshot_rules() -> NamedExpectations:
-    """What the accepted images and the historic ones beside them must be as a table."""
+    """What the accepted images and the historic ones must satisfy as a table."""
     return [
         ("unique_contents", gxe.ExpectColumnValuesToBeUnique(column="sha256")),
         ("all_grouped", gxe.ExpectColumnValuesToNotBeNull(column="group")),

@@ -95,7 +95,7 @@ def _sorted_codes(texts: pa.Array) -> Rows:
 
 
 def row_facts(table: pa.Table, copy_of: NDArray[np.float64], quality: Quality) -> pd.DataFrame:
-    """What the rules judge, as compact columns, one row an image in the order of the manifest.
+    """What the rules check, as compact columns, one row an image in the order of the manifest.
 
     `free_share` is the part of the chroma, root mean squares, that lightness does not determine. A
     toned print is a grey photograph whose every grey has one color, so the share is near 0 however

@@ -115,7 +115,7 @@ def group(table: pa.Table, quarantine: Quarantine, settings: Settings) -> Groupe
     """Group the rows that nothing refused so far, and refuse what would stand in two places.
 
     That is an image near two groups; one near a historic photograph; and one that the source names
-    for another split than a near-duplicate of it, where what judges wins over what trains.
+    for another split than a near-duplicate of it, where test and validation win over training.
 
     Raises:
         DataError: The manifest's hashes are broken.

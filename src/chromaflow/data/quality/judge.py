@@ -97,7 +97,7 @@ def _outcome(name: str, item: Any, ids: pa.Array | None) -> Outcome:
 
 
 class Judge:
-    """Great Expectations, and what it judged so far."""
+    """Great Expectations, and its results so far."""
 
     def __init__(self) -> None:
         self._context = gx.get_context(
@@ -161,7 +161,7 @@ class Judge:
         )
 
     def write_docs(self, folder: Path) -> None:
-        """Write the Data Docs of everything judged so far, replacing older ones whole.
+        """Write the Data Docs of everything validated so far, replacing older ones whole.
 
         Args:
             folder: Of the static site; its `index.html` is the start. It opens from disk: nothing

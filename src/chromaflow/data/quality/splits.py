@@ -48,7 +48,7 @@ def hint_codes(hints: Sequence[str | None] | pa.Array) -> Rows:
 
 
 def hint_of_groups(groups: Rows, hints: Rows) -> Rows:
-    """The hint that counts for each group: what judges more strictly, test over validation."""
+    """The hint that counts for each group: the strictest split, test over validation."""
     found = np.full(groups.max(initial=-1) + 1, _NONE, np.int64)
     np.maximum.at(found, groups, hints)
     return found

@@ -16,7 +16,7 @@ from chromaflow.errors import DataError
 from chromaflow.project.files import atomic_file
 
 HISTORIC = "historic"
-"""The `split_hint` of photographs that are colored and never train or judge."""
+"""The `split_hint` of photographs that are colored, and never used for training or evaluation."""
 
 REPEATED = ("source", "label", "license", "shard", "error", "split_hint")
 """Columns of few texts in many rows, which take little memory as dictionaries."""
@@ -78,7 +78,7 @@ _REASONS = Column("reasons", pa.list_(pa.string()), "why it was rejected")
 _RULES = Column("rules", pa.list_(pa.string()))
 
 MEANINGS = {column.name: column.meaning for column in (*_RAW, _GROUP, _SPLIT, _REASONS, _RULES)}
-"""What each column holds, in words; empty where nothing is said."""
+"""What each column holds, in words; empty where none is given."""
 
 
 def _schema(*own: Column) -> pa.Schema:
@@ -137,7 +137,7 @@ def read_manifest(path: Path) -> pa.Table:
     Columns that an older ingest did not write are null.
 
     Raises:
-        DataError: The file is no manifest.
+        DataError: The file is not a manifest.
     """
     if not path.exists():
         return SCHEMA.empty_table()

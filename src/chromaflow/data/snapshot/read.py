@@ -186,7 +186,7 @@ def common_address(table: pa.Table) -> str:
         return ""
     ends = pc.min_max(table["url"]).as_py().values()
     public = [re.sub(r"(?<=://)[^/]*@", "", url).partition("?")[0] for url in ends]
-    # Character by character: what stands before the colon of an address is no folder.
+    # Character by character: what stands before the colon of an address is not a folder.
     prefix = os.path.commonprefix(public)  # noqa: RUF071
     prefix = prefix[: max(prefix.rfind("/"), prefix.rfind(":")) + 1]
     return "" if prefix.endswith("://") else prefix

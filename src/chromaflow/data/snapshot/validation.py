@@ -55,7 +55,7 @@ class ValidationReport(_Part):
         rows: Images in the raw manifest.
         accepted: Images that train, validate or test.
         quarantined: Images that a rule refused.
-        historic: Photographs that never train or judge.
+        historic: Photographs never used for training or evaluation.
         unused: Acceptable images that the sizes of the splits leave out.
         reasons: How many images each rule refused; an image may be refused by several.
         splits: Images of each split.

@@ -70,7 +70,7 @@ class Source(Protocol):
 
     @property
     def skipped(self) -> int:
-        """How many files or rows were passed over because they are no images of this source."""
+        """How many files or rows were skipped because they are not images of this source."""
 
     def records(self) -> Iterator[Record]:
         """The records, in an order that is the same on every machine."""

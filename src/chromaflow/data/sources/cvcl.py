@@ -68,7 +68,7 @@ class Cvcl:
 
     @staticmethod
     def _category(member: zipfile.ZipInfo) -> str:
-        """Category of a member, empty where it is no photograph of the set."""
+        """Category of a member, empty where it is not a photograph of the set."""
         path = PurePosixPath(member.filename)
         category, underscore, _ = path.name.partition("_")
         hidden = any(part.startswith((".", "__")) for part in path.parts)

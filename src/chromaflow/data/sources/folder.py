@@ -20,7 +20,7 @@ def _raise(error: OSError) -> None:
 
 
 def _readable(text: str) -> str:
-    """A name from the disk as proper text; bytes that are no UTF-8 become question marks."""
+    """A name from the disk as proper text; bytes that are not UTF-8 become question marks."""
     return os.fsencode(text).decode("utf-8", "replace")
 
 

@@ -11,7 +11,7 @@ from chromaflow.settings import DownloadSettings, SourceSettings
 
 
 class Historic(Folder):
-    """Photographs of the folder `source.historic`, all of them, beside any other source.
+    """Photographs of the folder `source.historic`, all of them, in addition to any other source.
 
     Raises:
         DataError: As of `Folder`.

@@ -32,12 +32,12 @@ def _file_name(group: str, number: int) -> str:
 
 
 def colors_name(group: str) -> str:
-    """Name of the file beside a group's chunks that counts its colors."""
+    """Name of the file next to a group's chunks that counts its colors."""
     return f"{group}.colors.npy"
 
 
 def list_name(group: str) -> str:
-    """Name of the file beside a group's chunks that lists them."""
+    """Name of the file next to a group's chunks that lists them."""
     return f"{group}.json"
 
 

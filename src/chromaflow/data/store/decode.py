@@ -55,7 +55,7 @@ def photograph_to_lab(
         uint8 (H, W, 3): (L·255/100, a+128, b+128), rounded.
 
     Raises:
-        DataError: The bytes are no picture, or one that is too large.
+        DataError: The bytes are not a picture, or one that is too large.
     """
     try:
         bgr = _decode(data, size, max_pixels)
@@ -89,7 +89,7 @@ def color_table() -> Colors:
     bits as converting it, in two thirds of the time.
     """
     table = np.empty((256 * 256, 256, 4), np.uint8)
-    # Larger parts take longer: their memory is given back to the system and taken anew each time.
+    # Larger parts take longer: their memory is returned to the system and allocated again.
     part = np.empty((64, 256, 3), np.uint8)
     part[..., 0] = np.arange(256)
     for first in range(0, len(table), len(part)):

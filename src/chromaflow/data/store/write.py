@@ -37,7 +37,7 @@ STATISTICS = "statistics.json"
 HISTOGRAM = "ab_histogram.npy"
 _COLUMNS = ["split", "shard", "id", "key", "sha256", "label"]
 _VALIDATE = "chromaflow validate"
-# Another number makes every shard anew: raise it when the same photograph shall give other bytes.
+# Another number rebuilds every shard: raise it when the same photograph must give other bytes.
 _FORMAT = 3
 _LARGEST_SHARD = 2**32 - 1
 # A process that converts fewer pixels loses more by a table of all colors than it wins.
@@ -258,7 +258,7 @@ def _write_statistics(
 
 
 def _write_labels(folder: Path, groups: Sequence[_Group]) -> None:
-    """Write the labels of each split; they are no part of a group: none is made anew for them."""
+    """Write the labels of each split; they are not part of a group: none is rebuilt for them."""
     of_split = {
         split: pa.chunked_array(
             [c for g in groups if g.split == split for c in g.table["label"].chunks], pa.string()

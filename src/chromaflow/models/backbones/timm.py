@@ -277,7 +277,7 @@ def build_backbone(
     Args:
         name: In timm. tf_efficientnet_lite0 is our own, lighter on grey images.
         weights: "published": from the hub, those of tf_efficientnet_lite0 from its package;
-            "none": drawn anew; or a safetensors file in timm's terms.
+            "none": initialized at random; or a safetensors file with timm's keys.
         folded: Of `LiteEncoder`; by default where it has published weights.
         levels: How many strides to give, the finest first; it ends with the last of them. None:
             all.
@@ -318,7 +318,7 @@ def build_color_backbone(name: str, weights: str = NONE) -> TimmBackbone:
 
 
 def build_classifier(name: str, weights: str = NONE, *, folded: bool | None = None) -> Classifier:
-    """A network that tells what an image shows, with the arguments of `build_backbone`."""
+    """A network that classifies what an image shows, with the arguments of `build_backbone`."""
     if name == lite.NAME:
         classifier = _build_lite(LiteClassifier, weights, folded)
         assert isinstance(classifier, LiteClassifier)  # noqa: S101 (what was asked for)

@@ -10,7 +10,7 @@ from chromaflow.errors import ModelError
 
 
 class Hints(NamedTuple):
-    """What a user tells of the colors of a picture.
+    """A user's hints about the colors of a picture.
 
     Attributes:
         local: (B, 3, H, W): a and b in CIE units where the mask, 0 or 1, is set; else 0.

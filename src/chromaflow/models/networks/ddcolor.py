@@ -107,7 +107,7 @@ class ColorLayer(nn.Module):
 
         Args:
             colors: The queries, (B, queries, channels).
-            places: What tells them apart, of the same shape.
+            places: Their positional encoding, of the same shape.
             features: (B, N, channels).
             positions: Of the features, (N, channels).
         """
@@ -129,7 +129,7 @@ def sine_positions(height: int, width: int, channels: int, device: torch.device)
     Args:
         height: Rows.
         width: Columns.
-        channels: A multiple of 4; the first half tells the row, the second the column.
+        channels: A multiple of 4; the first half encodes the row, the second the column.
         device: Of the result.
 
     Returns:

@@ -107,7 +107,7 @@ class Iizuka(Network):
         return Outputs(logits, None, extras)
 
     def _color_and_whole(self, lightness: Tensor) -> tuple[Tensor, Tensor]:
-        """The output, and the global features (B, 512·width) that tell the scene."""
+        """The output, and the global features (B, 512·width) that classify the scene."""
         if self.training and len(lightness) == 1:
             raise ModelError(
                 f"the network {self.name} normalizes over the batch, and one image is none.",

@@ -11,7 +11,7 @@ from chromaflow.color.codebooks.grid import ALL_BINS
 from chromaflow.models.networks.base import Hints, Network, Outputs, check_scale, repeated, scaled
 
 GLOBAL_HINTS = 316
-"""Numbers that tell of a picture as a whole, as of `Hints.global_hints`."""
+"""Numbers that describe a picture as a whole, as of `Hints.global_hints`."""
 _GLOBAL_LAYERS = 4
 _LIGHTNESS_MIDDLE, _LIGHTNESS_SCALE, _AB_SCALE = 50.0, 100.0, 110.0
 

@@ -287,10 +287,10 @@ def _picture_records() -> Node:
 
 
 def check(path: Path) -> bool:
-    """Let mlcroissant judge a file, where it is installed.
+    """Let mlcroissant validate a file, where it is installed.
 
     Returns:
-        Whether it was there to judge.
+        Whether mlcroissant is installed.
 
     Raises:
         DataError: It is not valid.

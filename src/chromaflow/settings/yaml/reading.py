@@ -120,7 +120,7 @@ def load(
         SettingsError: A file, preset, recipe, key, value or unit that is not known, by name; a
             setting that the chosen source, network, codebook or loss does not have.
     """
-    path, remedy = project.params, "chromaflow settings --write writes it anew"
+    path, remedy = project.params, "chromaflow settings --write rewrites it"
     if preset:
         path = project.configs / f"{preset}.yaml"
         remedy = f"chromaflow settings --preset {preset} shows how they are written now"

@@ -64,7 +64,7 @@ class Version:
 
     @property
     def digest(self) -> str:
-        """SHA-256 of the model folder, as registered; empty on a version of another maker."""
+        """SHA-256 of the model folder, as registered; empty on a version not from chromaflow."""
         return self.facts.digest
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 ALIAS = "champion"
-"""The alias of the version that serves."""
+"""The alias of the champion version."""
 
 
 @dataclass(frozen=True)

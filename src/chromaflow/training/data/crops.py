@@ -20,7 +20,7 @@ from chromaflow.settings import Training
 from chromaflow.training.data.augment import source_side
 from chromaflow.training.data.order import ShuffleOrder
 
-# More would tell little and cost much; they are taken evenly over the split.
+# More would add little information and cost much; they are taken evenly over the split.
 _VALIDATION_IMAGES = 256
 
 Pixels = npt.NDArray[np.uint8]

@@ -1,1 +1,1 @@
-"""What a simulated user or a reference picture tells a network while it trains."""
+"""Hints of a simulated user, and reference pictures, for a network in training."""

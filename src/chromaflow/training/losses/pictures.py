@@ -46,8 +46,8 @@ class Perceptual:
     absolute difference at each of five levels, each weighted with twice the one before, the last
     with 1. They take VGG16 before its activations; timm gives vgg16 and vgg16_bn after them.
 
-    The backbone is frozen. It is no part of the training's state, since its weights are published:
-    this is no module, so neither optimizer nor checkpoint know of it.
+    The backbone is frozen. It is not part of the training's state, since its weights are published:
+    this is not a module, so neither optimizer nor checkpoint know of it.
 
     Args:
         backbone: Of timm by name; empty: tf_efficientnet_lite0, whose weights are installed.

@@ -37,7 +37,7 @@ def huber(threshold: float) -> Callable[[Step], Tensor]:
     """The loss of Hwang and Zhou 2016: u² where |u| ≤ M, M·(2·|u| − M) beyond.
 
     u is the error of one channel over 128, and the loss its mean over pixels and channels. Their
-    report tells no M; where it is a whole bin of Zhang et al. 2016, 10, an error squares until it
+    report states no M; where it is a whole bin of Zhang et al. 2016, 10, an error squares until it
     is another color.
 
     Args:

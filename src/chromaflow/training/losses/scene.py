@@ -16,7 +16,7 @@ def scene(step: Step) -> Tensor:
 
     Returns:
         The mean over the images that have a label, a scalar; 0 where none has one, and where the
-        network tells no scenes, as there are not two of them.
+        network predicts no scenes, as there are not two of them.
     """
     logits = step.outputs.extras.get("scene")
     if logits is None or step.scenes is None:
