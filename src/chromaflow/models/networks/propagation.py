@@ -77,8 +77,8 @@ class Propagation(Network):
     The paper's summary states the task: color a video from its key frames, and keep color from
     jumping between frames. Layers, losses and training were not at hand, so all that follows is
     ours. Features of both lightnesses from one backbone, summed over strides 8, 16 and 32, are
-    matched. The reference's color, in parts of 4×4 pixels, goes where it matches, and enters with the
-    lightness and a confidence, as a hint and its mask enter the user-guided network of the same
+    matched. The reference's color, in parts of 4×4 pixels, goes where it matches, and enters with
+    the lightness and a confidence, as a hint and its mask enter the user-guided network of the same
     framework; the last layer sees both once more. Skips add up, as there. The features
     of the frame itself join at the lowest level, so that what no reference shows has a color, too.
     All frames of a shot look at the same reference, which keeps their color steady; nothing passes
