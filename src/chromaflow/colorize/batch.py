@@ -138,19 +138,16 @@ def colorize_many(
         options.hints.check_sources(sources)
     summary = Summary()
     plan = _plan(sources, target, summary)
+    of_videos = {"key_predictor": key_predictor, "progress": progress}
     with progress("Coloring", len(plan)) as advance:
         for output, photograph in plan.items():
-            how: dict[str, Any] = {
-                "options": options,
-                "max_pixels": max_pixels,
-                "overwrite": overwrite or is_folder_of_outputs(output.parent, photograph),
-            }
+            colorize, more = (
+                (colorize_video, of_videos) if _is_video(photograph) else (colorize_photo, {})
+            )
+            may_replace = overwrite or is_folder_of_outputs(output.parent, photograph)
+            how: dict[str, Any] = {"options": options, "max_pixels": max_pixels, **more}
             try:
-                if _is_video(photograph):
-                    how |= {"key_predictor": key_predictor, "progress": progress}
-                    result = colorize_video(predictor, photograph, output, **how)
-                else:
-                    result = colorize_photo(predictor, photograph, output, **how)
+                result = colorize(predictor, photograph, output, overwrite=may_replace, **how)
             except StorageError as error:
                 done = f"{summary.done} of {len(plan)} photographs were already colored."
                 raise StorageError(f"{error.problem} {done}", error.remedy) from None

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from pytorch_lightning import Trainer
 from pytorch_lightning.callbacks import Callback, EarlyStopping
 from pytorch_lightning.loggers import Logger
 
@@ -19,7 +20,7 @@ from chromaflow.models.backbones.timm import NONE
 from chromaflow.models.model_folder import model_digest, save_model
 from chromaflow.project import files
 from chromaflow.project.paths import Project
-from chromaflow.settings import Settings, with_absolute_weights
+from chromaflow.settings import Settings, Training, with_absolute_weights
 from chromaflow.settings.networks import PretrainedNetwork
 from chromaflow.training import result_cache
 from chromaflow.training.callbacks.checkpoints import Checkpoints
@@ -172,13 +173,9 @@ def train(
         resumed = checkpoints.path if readable(checkpoints.path) else None
         with explain_memory_errors(settings):
             trainer.fit(module, datamodule=data, ckpt_path=resumed, weights_only=True)
-    steps = trainer.global_step
-    summary: dict[str, Any] = {
-        "steps": steps,
-        "stopped_early": steps < training.steps,
-        "crops": steps * training.accumulate * training.batch * trainer.world_size,
+    summary = {
+        **_counts(trainer, module, training),
         "images": data.images,
-        "parameters": sum(p.numel() for p in module.model.network.parameters()),
         **{name: curves.last(name) for name in Curves.COLUMNS[1:]},
     }
     if not trainer.is_global_zero:
@@ -186,6 +183,17 @@ def train(
         raise SystemExit(0)
     summary["digest"] = _write(project, own_fingerprint, module.averaged, curves, summary)
     return {**summary, "fingerprint": own_fingerprint, "resumed_from": checkpoints.resumed_from}
+
+
+def _counts(trainer: Trainer, module: ColorizerTraining, training: Training) -> dict[str, Any]:
+    """What the training took and what it trained, in numbers."""
+    steps = trainer.global_step
+    return {
+        "steps": steps,
+        "stopped_early": steps < training.steps,
+        "crops": steps * training.accumulate * training.batch * trainer.world_size,
+        "parameters": sum(p.numel() for p in module.model.network.parameters()),
+    }
 
 
 def _module(project: Project, settings: Settings) -> ColorizerTraining:
