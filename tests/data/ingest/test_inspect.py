@@ -169,7 +169,7 @@ def test_a_phone_s_jpeg_with_a_second_picture_is_a_photograph() -> None:
 @pytest.mark.parametrize(
     ("data", "reason"),
     [
-        (b"", "no bytes"),
+        (b"", "it is empty"),
         (b"\x00" * 500, "unknown image format"),
         (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "unknown image format"),
         (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "unknown image format"),

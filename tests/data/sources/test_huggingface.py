@@ -140,9 +140,9 @@ def test_a_hub_that_stops_answering_ends_the_ingest_and_it_goes_on(
     ("source", "problem"),
     [
         ({"repository": ""}, "names no data set"),
-        ({"repository": "owner/none"}, "is not there"),
+        ({"repository": "owner/none"}, "does not exist"),
         ({"repository": "a/b/c"}, "write OWNER/NAME"),
-        ({"revision": "none"}, "is not there|no such"),
+        ({"revision": "none"}, "does not exist|no such"),
         ({"subset": "valid"}, "no Parquet files of valid"),
         ({"image_column": "img"}, r"no column img.*source\.image_column.*it has image, label"),
         ({"label_column": "class"}, r"no column class.*source\.label_column"),
