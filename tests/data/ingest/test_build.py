@@ -47,7 +47,7 @@ def test_snapshot_of_a_folder(checkout: Project, folder: Path) -> None:
     assert good["id"] == hashlib.sha256(b"folder\nfolder:03.png").hexdigest()[:16]
     assert (good["width"], good["height"], good["license"]) == (96, 72, "CC0")
     assert good["error"] is None
-    for name, reason in (("empty", "no bytes"), ("cut", "broken")):
+    for name, reason in (("empty", "it is empty"), ("cut", "broken")):
         bad = by_url[f"folder:{name}.png"]
         assert reason in bad["error"]
         assert bad["decodes"] is False
