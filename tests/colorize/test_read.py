@@ -288,8 +288,8 @@ def _bad_pictures() -> dict[str, tuple[bytes, str]]:
         "empty.jpg": (b"", "is empty"),
         "text.png": (b"Dear reader, " * 50, "not a picture"),
         "script.eps": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "not a picture"),
-        "phone.heic": (b"\0\0\0\x18ftypheic" + b"\0" * 40, "is HEIC, which is not read"),
-        "web.avif": (b"\0\0\0\x18ftypavif" + b"\0" * 40, "is AVIF, which is not read"),
+        "phone.heic": (b"\0\0\0\x18ftypheic" + b"\0" * 40, "is HEIC, which is not supported"),
+        "web.avif": (b"\0\0\0\x18ftypavif" + b"\0" * 40, "is AVIF, which is not supported"),
         "cut.jpg": (_bytes(cat, "JPEG")[:-400], "damaged or cut off"),
         "cut.png": (_bytes(cat, "PNG")[:-400], "damaged or cut off"),
         "flipped.png": (bytes(flipped), "damaged or cut off"),
@@ -304,8 +304,8 @@ def _bad_pictures() -> dict[str, tuple[bytes, str]]:
         "pages.tif": (_bytes(cat, "TIFF", **frames), "several pages"),
         "bomb.png": (_bomb_png(60_000, 60_000), "source.max_pixels = 10000000"),
         "wide.png": (_bomb_png(70_000, 1), "at most 65535 pixels"),
-        "float.tif": (floats.getvalue(), "of a kind that is not read"),
-        "planes.tif": (planes.getvalue(), "of a kind that is not read"),
+        "float.tif": (floats.getvalue(), "in an unsupported format"),
+        "planes.tif": (planes.getvalue(), "in an unsupported format"),
     }
 
 

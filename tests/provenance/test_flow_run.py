@@ -23,11 +23,11 @@ from prefect.runtime import flow_run
 from chromaflow import settings
 from chromaflow.project.paths import Project
 from chromaflow.services.prefect import wait_for_server
-from flows.retrain import register
+from flows.retrain import TASKS
 
 @flow
 def small(project):
-    register(project)
+    TASKS["register"](project)
     return flow_run.id
 
 project = Project.find()

@@ -191,7 +191,7 @@ def test_sizes_are_readable(count: float, text: str) -> None:
 
 def test_the_table_shows_ten_reasons_and_counts_the_rest(monkeypatch: pytest.MonkeyPatch) -> None:
     recorder = Console(record=True, width=100, quiet=False, file=open("/dev/null", "w"))  # noqa: SIM115, PTH123
-    monkeypatch.setattr("chromaflow.data.download.report.console", lambda: recorder)
+    monkeypatch.setattr("chromaflow.console.console", lambda: recorder)
     rows = [Outcome(Path(f"{i}"), "failed", f"[bold]reason {i}") for i in range(14)]
     show(Report([*rows, Outcome(Path("a"), "resumed", received=3_000_000)], 2.0).summary)
     text = recorder.export_text()

@@ -29,7 +29,7 @@ def test_redirects_are_followed_but_not_for_ever(server: Server, tmp_path: Path)
 def test_redirects_to_other_kinds_are_refused(server: Server, tmp_path: Path, place: str) -> None:
     state, reason = one(tmp_path, server.put("/a", location=place))
     assert state == "failed"
-    assert "redirected to" in reason or "cannot be read" in reason
+    assert "redirected to" in reason or "is invalid" in reason
 
 
 Names = dict[str, list[list[str]]]
