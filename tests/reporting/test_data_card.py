@@ -49,7 +49,7 @@ def test_the_page_and_the_markdown_tell_the_same_counts(checkout: Project) -> No
     for form in (shown, text):
         assert snapshot.digest in form
         assert snapshot.raw_md5 in form
-        assert "5 images" in form
+        assert "5 accepted images" in form
         assert "2 of 7 images" in form
         assert "van der Walt" in form
         assert f"git log --format=%h -S {snapshot.raw_md5}" in form
