@@ -19,11 +19,11 @@ from chromaflow.data.store.read import read_split
 from chromaflow.evaluation.measure import resize_square
 from chromaflow.evaluation.strips import choose
 from chromaflow.metrics.psnr import psnr
-from chromaflow.models.colorizer import SIZE
 from chromaflow.models.global_hints import HISTOGRAM, SATURATION, global_hints
 from chromaflow.models.model_folder import load_model
 from chromaflow.models.networks.base import Hints
 from chromaflow.models.networks.zhang2017 import GLOBAL_HINTS
+from chromaflow.settings.system import SIZE
 
 COUNTS = (0, 1, 2, 5, 10, 20, 50, 100, 500)
 PATCH = 7

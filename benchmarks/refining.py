@@ -27,8 +27,8 @@ from chromaflow.evaluation.measure import measure
 from chromaflow.metrics.catalog import METRICS
 from chromaflow.metrics.delta_e import delta_e_2000
 from chromaflow.metrics.psnr import psnr
-from chromaflow.models.colorizer import SIZE
 from chromaflow.refine import REFINEMENTS, refine
+from chromaflow.settings.system import SIZE
 
 # Refinements differ by less than pages show.
 DECIMALS = {"auc_rebalanced": 2, "auc": 2, "delta_e_2000": 2, "psnr": 2, "colorfulness": 1}

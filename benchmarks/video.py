@@ -29,7 +29,7 @@ from chromaflow.colorize.video.read import Video, describe, frames
 from chromaflow.colorize.video.ycbcr import resized
 from chromaflow.metrics.cdc import Cdc
 from chromaflow.metrics.warp_error import warp_error
-from chromaflow.models.colorizer import SIZE
+from chromaflow.settings.system import SIZE
 from common.clips import color_frame_by_frame, pictures, write_clip
 from common.machine import measured_in_a_process, peak_memory
 from common.models import untrained_predictor

@@ -31,7 +31,7 @@ def tell(line: str) -> None:
 
 
 @task
-def settle(
+def apply_settings(
     project: Project, preset: str, recipe: str, overrides: tuple[str, ...]
 ) -> settings.Settings:
     """Write what is chosen to params.yaml, so that DVC and the next command see it."""
@@ -95,7 +95,7 @@ def retrain(preset: str = "", recipe: str = "", overrides: tuple[str, ...] = ())
     project = Project.find(Path(__file__).resolve().parent)
     # Another flow would change the settings and the data under this one.
     with project.lock("retrain"):
-        _run_steps(project, settle(project, preset, recipe, overrides))
+        _run_steps(project, apply_settings(project, preset, recipe, overrides))
 
 
 def _run_steps(project: Project, values: settings.Settings) -> None:

@@ -18,11 +18,11 @@ from torch import Tensor
 from chromaflow.colorize.join import Floats, Levels, join_levels, lightness_of_levels
 from chromaflow.colorize.upsampling import find_upsampling
 from chromaflow.errors import ModelError, SettingsError
-from chromaflow.models.colorizer import LEAST_SIZE
 from chromaflow.models.model_folder import load_model, model_digest
 from chromaflow.models.networks.base import Guide, Hints, Reference
 from chromaflow.models.onnx import OnnxColorizer
 from chromaflow.refine import check_name
+from chromaflow.settings.system import LEAST_SIZE
 
 if TYPE_CHECKING:
     # What reads hints needs libraries that a machine which only runs inference may lack.

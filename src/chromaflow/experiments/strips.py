@@ -19,10 +19,10 @@ from chromaflow.evaluation.baselines import BASELINES
 from chromaflow.evaluation.measure import Predictor, resize_square
 from chromaflow.evaluation.strips import choose
 from chromaflow.experiments.comparison import Row
-from chromaflow.models.colorizer import SIZE
 from chromaflow.models.model_folder import load_model
 from chromaflow.project.paths import Project
 from chromaflow.settings.sources import MAX_PIXELS
+from chromaflow.settings.system import SIZE
 
 PICTURES = 8
 SIDE, GAP = 128, 4

@@ -10,11 +10,7 @@ from chromaflow.color.codebooks.base import Codebook
 from chromaflow.errors import ModelError
 from chromaflow.models.networks.base import Guide, Hints, Network, Reference
 from chromaflow.refine import refine as refine_color
-
-SIZE = 256
-"""The shorter side at which a model predicts color that does not say, pixels."""
-LEAST_SIZE = 32
-"""A smaller picture shows a network nothing."""
+from chromaflow.settings.system import SIZE
 
 
 class Colorizer(nn.Module):

@@ -12,9 +12,10 @@ from torch import Tensor
 from chromaflow.color.codebooks.registry import build_codebook
 from chromaflow.errors import ModelError
 from chromaflow.models import build_network
-from chromaflow.models.colorizer import LEAST_SIZE, SIZE, Colorizer
+from chromaflow.models.colorizer import Colorizer
 from chromaflow.project import files
 from chromaflow.refine import REFINEMENTS
+from chromaflow.settings.system import LEAST_SIZE, SIZE
 
 DESCRIPTION = "model.json"
 WEIGHTS = "weights.safetensors"

@@ -58,11 +58,11 @@ def write_report(project: Project, settings: Settings) -> Path:
     environment.filters["link"] = _link
     facts = gather(project, settings, candidate_digest(project))
     curves = read_curves(project.training_report / "curves.csv") if facts["training"] else {}
-    mood, headline = verdict(facts["registry"])
+    status, headline = verdict(facts["registry"])
     page = environment.get_template(_TEMPLATE).render(
         **facts,
         baselines=BASELINES.values(),
-        mood=mood,
+        status=status,
         headline=headline,
         curves=[(TITLES[name], draw(TITLES[name], points)) for name, points in curves.items()],
     )
@@ -116,8 +116,8 @@ def _capitalize_first(text: str) -> str:
 
 
 def _decision(found: RegistryStatus) -> str:
-    mood, headline = verdict(found)
-    if found.decision is None or (found.decision["promoted"] and mood != "good"):
+    status, headline = verdict(found)
+    if found.decision is None or (found.decision["promoted"] and status != "good"):
         return f"{headline}. {found.problem}".strip()
     return f"{_capitalize_first(found.decision['reason'])}."
 

@@ -13,6 +13,12 @@ from chromaflow.settings.quantities import Share
 Refinement = Literal["none", "crf", "guided", "joint_bilateral", "superpixels", "total_variation"]
 
 
+SIZE = 256
+"""The shorter side at which a model colors pictures unless it states another, pixels."""
+LEAST_SIZE = 32
+"""The smallest side at which a model colors pictures, pixels."""
+
+
 class Model(Group):
     """The system: network, codebook, and how they color pictures."""
 
@@ -24,7 +30,9 @@ class Model(Group):
         GridCodebook(name="grid313"), description="how color is encoded and decoded"
     )
     refine: Refinement = Field("none", description=", ".join(get_args(Refinement)))
-    size: int = Field(256, ge=32, description="shorter side at which pictures are colored, pixels")
+    size: int = Field(
+        SIZE, ge=LEAST_SIZE, description="shorter side at which pictures are colored, pixels"
+    )
 
 
 class Training(Group):
